@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octavia: operator-scale load balancing as a service for OpenStack."""

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of amphorae: what the worker has made so far, and when each was last heard of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from octavia.db import tables as t
+from octavia.domain.statuses import AmphoraStatus
+from octavia.domain.tree import Amphora, Role
+
+_COLUMNS: Final = tuple(one.name for one in fields(Amphora) if one.name != "plugged_networks")
+
+
+def of_load_balancer(tx: sa.Connection, load_balancer_id: str) -> tuple[Amphora, ...]:
+    """Every amphora of a load balancer that is not DELETED, the oldest first."""
+    return _load(tx, t.amphora.c.load_balancer_id == load_balancer_id)
+
+
+def get(tx: sa.Connection, amphora_id: str) -> Amphora | None:
+    """One amphora; None when there is none or it is DELETED."""
+    found = _load(tx, t.amphora.c.id == amphora_id)
+    return found[0] if found else None
+
+
+def all_ids(tx: sa.Connection) -> set[str]:
+    """The ids of all amphorae that are not DELETED."""
+    live = sa.select(t.amphora.c.id).where(t.amphora.c.status != AmphoraStatus.DELETED)
+    return set(tx.execute(live).scalars())
+
+
+def _load(tx: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Amphora, ...]:
+    query = (
+        sa.select(t.amphora)
+        .where(where, t.amphora.c.status != AmphoraStatus.DELETED)
+        .order_by(t.amphora.c.created_at, t.amphora.c.id)
+    )
+    rows = tx.execute(query).mappings().all()
+    if not rows:
+        return ()
+    ports = tx.execute(
+        sa.select(t.amphora_member_port.c.amphora_id, t.amphora_member_port.c.network_id)
+        .where(t.amphora_member_port.c.amphora_id.in_([row["id"] for row in rows]))
+        .order_by(t.amphora_member_port.c.network_id)
+    ).all()
+    return tuple(
+        Amphora(
+            **{name: row[name] for name in _COLUMNS if name not in ("status", "role")},
+            status=AmphoraStatus(row["status"]),
+            role=Role(row["role"] or Role.STANDALONE),
+            plugged_networks=tuple(port.network_id for port in ports if port.amphora_id == row["id"]),
+        )
+        for row in rows
+    )
+
+
+def insert(tx: sa.Connection, amphora: Amphora, now: datetime) -> None:
+    """A new row; compute is asked only after this is committed."""
+    values = {name: getattr(amphora, name) for name in _COLUMNS}
+    tx.execute(sa.insert(t.amphora).values(values | {"created_at": now}))
+
+
+def update(tx: sa.Connection, amphora_id: str, now: datetime, **values: Any) -> None:
+    """Write some columns of one amphora."""
+    unknown = set(values) - set(_COLUMNS)
+    assert not unknown, unknown
+    tx.execute(sa.update(t.amphora).where(t.amphora.c.id == amphora_id).values(values | {"updated_at": now}))
+
+
+def delete(tx: sa.Connection, amphora_id: str, now: datetime) -> None:
+    """Its server and its ports are gone: DELETED, to be purged by housekeeping."""
+    tx.execute(sa.delete(t.amphora_member_port).where(t.amphora_member_port.c.amphora_id == amphora_id))
+    tx.execute(sa.delete(t.amphora_health).where(t.amphora_health.c.amphora_id == amphora_id))
+    update(tx, amphora_id, now, status=AmphoraStatus.DELETED)
+
+
+def record_member_port(
+    tx: sa.Connection, amphora_id: str, port_id: str, network_id: str, now: datetime
+) -> None:
+    """An amphora has a port on a network of members; recorded already is a success."""
+    table = t.amphora_member_port
+    known = sa.select(table.c.port_id).where(table.c.port_id == port_id)
+    if tx.execute(known).scalar() is None:
+        tx.execute(
+            sa.insert(table).values(
+                port_id=port_id, amphora_id=amphora_id, network_id=network_id, created_at=now
+            )
+        )
+
+
+def member_ports(tx: sa.Connection, amphora_id: str) -> dict[str, str]:
+    """Network to port of an amphora's member ports."""
+    table = t.amphora_member_port
+    rows = tx.execute(sa.select(table.c.network_id, table.c.port_id).where(table.c.amphora_id == amphora_id))
+    return {row.network_id: row.port_id for row in rows}
+
+
+def forget_member_port(tx: sa.Connection, port_id: str) -> None:
+    """The port is gone."""
+    tx.execute(sa.delete(t.amphora_member_port).where(t.amphora_member_port.c.port_id == port_id))
+
+
+def request_replacement(tx: sa.Connection, amphora_ids: Sequence[str], now: datetime) -> None:
+    """Stamp amphorae for replacement; a stamp that is there already stays."""
+    tx.execute(
+        sa.update(t.amphora)
+        .where(t.amphora.c.id.in_(amphora_ids), t.amphora.c.replace_requested.is_(None))
+        .values(replace_requested=now)
+    )
+
+
+# Heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one heartbeat says of its sender.
+
+    :param at: when it was received, naive UTC.
+    """
+
+    at: datetime
+    vrrp_state: str | None = None
+    generation: int | None = None
+
+
+def record_heard(tx: sa.Connection, heard: Mapping[str, Heard]) -> None:
+    """Remember when amphorae were last heard of, a whole batch in a few statements."""
+    rows = [
+        {
+            "an_id": amphora_id,
+            "heard_at": one.at,
+            "state": one.vrrp_state,
+            "live": one.generation,
+        }
+        for amphora_id, one in sorted(heard.items())
+    ]
+    table = t.amphora_health
+    known = set(
+        tx.execute(sa.select(table.c.amphora_id).where(table.c.amphora_id.in_(list(heard)))).scalars()
+    )
+    old = [row for row in rows if row["an_id"] in known]
+    new = [row for row in rows if row["an_id"] not in known]
+    if old:
+        tx.execute(
+            sa.update(table)
+            .where(table.c.amphora_id == sa.bindparam("an_id"))
+            .values(
+                last_update=sa.bindparam("heard_at"),
+                vrrp_state=sa.bindparam("state"),
+                generation=sa.bindparam("live"),
+            ),
+            old,
+        )
+    if new:
+        tx.execute(
+            sa.insert(table).values(
+                amphora_id=sa.bindparam("an_id"),
+                last_update=sa.bindparam("heard_at"),
+                vrrp_state=sa.bindparam("state"),
+                generation=sa.bindparam("live"),
+            ),
+            new,
+        )
+
+
+def health(tx: sa.Connection, load_balancer_id: str) -> dict[str, Heard]:
+    """When each amphora of a load balancer was last heard of."""
+    table = t.amphora_health
+    rows = tx.execute(
+        sa.select(table)
+        .join(t.amphora, t.amphora.c.id == table.c.amphora_id)
+        .where(t.amphora.c.load_balancer_id == load_balancer_id)
+    )
+    return {row.amphora_id: Heard(row.last_update, row.vrrp_state, row.generation) for row in rows}

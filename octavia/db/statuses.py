@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one writer of statuses of objects that have left their tenant's hands.
+
+``provisioning_status`` follows from generation, observed generation and the last outcome: a write
+sets PENDING_* (the rules do, in the tree that :mod:`octavia.db.tree` saves), and everything after
+that happens here. ``operating_status`` is written here over what differs.
+
+The functions of the first half are called by the holder of a lease, after :func:`.work.guard`.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from octavia.db import tables as t
+from octavia.domain.statuses import OperatingStatus as O
+from octavia.domain.statuses import ProvisioningStatus as P
+
+_TABLES: Final = {
+    "loadbalancer": t.load_balancer,
+    "listener": t.listener,
+    "pool": t.pool,
+    "member": t.member,
+    "healthmonitor": t.health_monitor,
+}
+_SETTLING: Final = (P.PENDING_CREATE, P.PENDING_UPDATE, P.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is not as asked: a code for programs, a sentence for people."""
+
+    code: str
+    sentence: str
+
+
+# Under a lease: provisioning
+
+
+def settle_children(
+    tx: sa.Connection, load_balancer_id: str, live: int, now: datetime, failed: Collection[str] = ()
+) -> None:
+    """What is live up to generation ``live`` turns ACTIVE, or goes, if it was being deleted.
+
+    Later writes keep their PENDING_*: their generation is higher.
+
+    :param failed: ids of objects that are not live although the generation is.
+    """
+    gone = _gone(tx, load_balancer_id, live)
+    _remove(tx, gone)
+    for table in t.CHILDREN:
+        settled = (
+            sa.update(table)
+            .where(
+                _of(table, load_balancer_id),
+                table.c.generation <= live,
+                table.c.provisioning_status.in_(_SETTLING),
+                table.c.delete_requested.is_(sa.false()),
+            )
+            .values(provisioning_status=P.ACTIVE, updated_at=now)
+        )
+        if failed:
+            settled = settled.where(table.c.id.not_in(failed))
+        if table is t.health_monitor:
+            # Not measured: it watches as soon as it is live.
+            watching = sa.case((table.c.enabled.is_(sa.true()), O.ONLINE), else_=O.OFFLINE)
+            settled = settled.values(operating_status=watching)
+        tx.execute(settled)
+
+
+def settle_load_balancer(tx: sa.Connection, load_balancer_id: str, now: datetime) -> None:
+    """Its newest generation is live everywhere: ACTIVE."""
+    tx.execute(
+        sa.update(t.load_balancer)
+        .where(
+            t.load_balancer.c.id == load_balancer_id,
+            t.load_balancer.c.provisioning_status.in_(_SETTLING),
+        )
+        .values(provisioning_status=P.ACTIVE, updated_at=now)
+    )
+
+
+def observed(tx: sa.Connection, load_balancer_id: str, live: int) -> None:
+    """Remember the newest generation that is live."""
+    tx.execute(
+        sa.update(t.load_balancer)
+        .where(t.load_balancer.c.id == load_balancer_id, t.load_balancer.c.observed_generation != live)
+        .values(observed_generation=live)
+    )
+
+
+def fail(
+    tx: sa.Connection,
+    kind: str,
+    object_id: str,
+    load_balancer_id: str,
+    reason: Reason,
+    now: datetime,
+    next_try: datetime | None = None,
+) -> None:
+    """ERROR with a reason; retries go on, and it stays ERROR until one succeeds."""
+    table = _TABLES[kind]
+    tx.execute(
+        sa.update(table)
+        .where(table.c.id == object_id, table.c.provisioning_status != P.ERROR)
+        .values(provisioning_status=P.ERROR)
+    )
+    explain(tx, object_id, load_balancer_id, reason, now, next_try)
+
+
+def fail_pending(
+    tx: sa.Connection,
+    load_balancer_id: str,
+    reason: Reason,
+    now: datetime,
+    next_try: datetime | None,
+) -> None:
+    """The deadline has passed: the load balancer and what is pending below it turn ERROR."""
+    for table in t.CHILDREN:
+        tx.execute(
+            sa.update(table)
+            .where(_of(table, load_balancer_id), table.c.provisioning_status.like("PENDING%"))
+            .values(provisioning_status=P.ERROR)
+        )
+    fail(tx, "loadbalancer", load_balancer_id, load_balancer_id, reason, now, next_try)
+
+
+def show_updating(tx: sa.Connection, load_balancer_id: str) -> None:
+    """PENDING_UPDATE for a replacement that is under way, over ACTIVE alone."""
+    tx.execute(
+        sa.update(t.load_balancer)
+        .where(
+            t.load_balancer.c.id == load_balancer_id,
+            t.load_balancer.c.provisioning_status == P.ACTIVE,
+        )
+        .values(provisioning_status=P.PENDING_UPDATE)
+    )
+
+
+def delete_load_balancer(tx: sa.Connection, load_balancer_id: str, now: datetime) -> None:
+    """All it owned is gone: everything below goes, its own row stays DELETED for a while."""
+    ids = {table: _ids(tx, table, load_balancer_id) for table in t.CHILDREN}
+    _remove(tx, ids)
+    tx.execute(sa.delete(t.tags).where(t.tags.c.resource_id == load_balancer_id))
+    tx.execute(sa.delete(t.status_reason).where(t.status_reason.c.load_balancer_id == load_balancer_id))
+    tx.execute(
+        sa.update(t.load_balancer)
+        .where(t.load_balancer.c.id == load_balancer_id)
+        .values(provisioning_status=P.DELETED, operating_status=O.OFFLINE, updated_at=now)
+    )
+
+
+# Reasons
+
+
+def explain(
+    tx: sa.Connection,
+    object_id: str,
+    load_balancer_id: str,
+    reason: Reason,
+    now: datetime,
+    next_try: datetime | None = None,
+) -> None:
+    """Remember why an object is not as asked; the same reason again counts an attempt."""
+    table = t.status_reason
+    values = {"code": reason.code, "sentence": reason.sentence, "next_try": next_try}
+    same = sa.case((table.c.code == reason.code, table.c.since), else_=now)
+    again = sa.case((table.c.code == reason.code, table.c.attempts + 1), else_=1)
+    # "since" and "attempts" come first: MySQL evaluates assignments from left to right.
+    update = (
+        sa.update(table)
+        .where(table.c.object_id == object_id)
+        .ordered_values(
+            (table.c.since, same), (table.c.attempts, again), *((table.c[k], v) for k, v in values.items())
+        )
+    )
+    if tx.execute(update).rowcount == 0:
+        tx.execute(
+            sa.insert(table).values(
+                object_id=object_id,
+                load_balancer_id=load_balancer_id,
+                since=now,
+                attempts=1,
+                **values,
+            )
+        )
+
+
+def clear_reasons(tx: sa.Connection, load_balancer_id: str, keep: Collection[str] = ()) -> None:
+    """What was wrong is no more, except with the objects to ``keep``."""
+    query = sa.delete(t.status_reason).where(t.status_reason.c.load_balancer_id == load_balancer_id)
+    if keep:
+        query = query.where(t.status_reason.c.object_id.not_in(keep))
+    tx.execute(query)
+
+
+# Operating statuses
+
+
+def write_operating(tx: sa.Connection, changes: Mapping[tuple[str, str], O]) -> None:
+    """Write measured statuses: (kind, id) → status, each over a differing one only.
+
+    Rows are touched in the order of their ids, so that several writers cannot deadlock.
+    """
+    by_kind: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for (kind, object_id), status in sorted(changes.items()):
+        by_kind[kind].append({"object_id": object_id, "status": status})
+    for kind, rows in by_kind.items():
+        table = _TABLES[kind]
+        measured: sa.BindParameter[str] = sa.bindparam("status", type_=sa.String)
+        tx.execute(
+            sa.update(table)
+            .where(
+                table.c.id == sa.bindparam("object_id"),
+                table.c.operating_status != measured,
+                table.c.provisioning_status != P.DELETED,
+            )
+            .values(operating_status=measured),
+            rows,
+        )
+
+
+# Rows
+
+
+def _of(table: sa.Table, load_balancer_id: str) -> sa.ColumnElement[bool]:
+    if table in (t.listener, t.pool):
+        return table.c.load_balancer_id == load_balancer_id
+    pools = sa.select(t.pool.c.id).where(t.pool.c.load_balancer_id == load_balancer_id)
+    return table.c.pool_id.in_(pools)
+
+
+def _ids(tx: sa.Connection, table: sa.Table, load_balancer_id: str) -> list[str]:
+    return list(tx.execute(sa.select(table.c.id).where(_of(table, load_balancer_id))).scalars())
+
+
+def _gone(tx: sa.Connection, load_balancer_id: str, live: int) -> dict[sa.Table, list[str]]:
+    """Ids of what was asked to go and is not rendered any more; a pool takes its children along."""
+    gone: dict[sa.Table, list[str]] = {}
+    for table in (t.listener, t.pool):
+        gone[table] = list(
+            tx.execute(
+                sa.select(table.c.id).where(
+                    _of(table, load_balancer_id),
+                    table.c.delete_requested.is_(sa.true()),
+                    table.c.generation <= live,
+                )
+            ).scalars()
+        )
+    for table in (t.member, t.health_monitor):
+        leaving = sa.and_(table.c.delete_requested.is_(sa.true()), table.c.generation <= live)
+        if gone[t.pool]:
+            leaving = sa.or_(leaving, table.c.pool_id.in_(gone[t.pool]))
+        gone[table] = list(
+            tx.execute(sa.select(table.c.id).where(_of(table, load_balancer_id), leaving)).scalars()
+        )
+    return gone
+
+
+def _remove(tx: sa.Connection, ids: Mapping[sa.Table, Iterable[str]]) -> None:
+    def delete(column: sa.Column[str], of: sa.Table) -> None:
+        wanted = list(ids[of])
+        if wanted:
+            tx.execute(sa.delete(column.table).where(column.in_(wanted)))
+
+    for table in t.CHILDREN:
+        delete(t.tags.c.resource_id, table)
+        delete(t.status_reason.c.object_id, table)
+    delete(t.listener_cidr.c.listener_id, t.listener)
+    delete(t.listener_statistics.c.listener_id, t.listener)
+    delete(t.session_persistence.c.pool_id, t.pool)
+    gone_pools = list(ids[t.pool])
+    if gone_pools:
+        tx.execute(
+            sa.update(t.listener)
+            .where(t.listener.c.default_pool_id.in_(gone_pools))
+            .values(default_pool_id=None)
+        )
+    for table in t.CHILDREN:
+        delete(table.c.id, table)

@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load balancers, read whole as trees and saved by their differences.
+
+The database's names for attributes are older than the API's; ``COLUMNS`` is the one table that
+translates them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from octavia.db import tables as t
+from octavia.domain.errors import NotFound
+from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
+from octavia.domain.tree import (
+    NO_HEADERS,
+    AdditionalVip,
+    Algorithm,
+    HealthMonitor,
+    Listener,
+    LoadBalancer,
+    Member,
+    MonitorType,
+    PersistenceType,
+    Pool,
+    Protocol,
+    Resource,
+    SessionPersistence,
+    Topology,
+    Vip,
+    VrrpGroup,
+)
+
+_R = TypeVar("_R", bound=Resource)
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of resource is kept.
+
+    :param columns: attribute to column; attributes that are not here live in other tables.
+    :param parse: what to do with a column's value to make it the attribute's.
+    """
+
+    type: type[Resource]
+    table: sa.Table
+    columns: Mapping[str, str]
+    parse: Mapping[str, Callable[[Any], Any]]
+
+
+_STATUS_PARSERS: Final = {
+    "provisioning_status": ProvisioningStatus,
+    "operating_status": OperatingStatus,
+}
+_ELSEWHERE: Final = {
+    "tags",
+    "vip",
+    "additional_vips",
+    "vrrp_group",
+    "listeners",
+    "pools",
+    "members",
+    "health_monitor",
+    "session_persistence",
+    "allowed_cidrs",
+}
+
+# Attribute → column, where they differ (contract: control-plane.md section 9.2).
+COLUMNS: Final[Mapping[str, str]] = {
+    "admin_state_up": "enabled",
+    "address": "ip_address",
+    "max_retries": "rise_threshold",
+    "max_retries_down": "fall_threshold",
+}
+
+
+def _kind(type_: type[Resource], table: sa.Table, **parse: Callable[[Any], Any]) -> Kind:
+    names = [one.name for one in fields(type_) if one.name not in _ELSEWHERE]
+    columns = {name: COLUMNS.get(name, name) for name in names}
+    missing = sorted(set(columns.values()) - set(table.c.keys()))
+    assert not missing, f"{table.name} lacks {missing}"
+    return Kind(type_, table, columns, _STATUS_PARSERS | parse)
+
+
+def _text(value: str | None) -> str:
+    return value or ""
+
+
+def _headers(value: Mapping[str, str] | None) -> Mapping[str, str]:
+    return MappingProxyType(dict(value)) if value else NO_HEADERS
+
+
+LOAD_BALANCER: Final = _kind(
+    LoadBalancer,
+    t.load_balancer,
+    name=_text,
+    description=_text,
+    topology=Topology,
+    provider=lambda value: value or "amphora",
+)
+LISTENER: Final = _kind(
+    Listener,
+    t.listener,
+    name=_text,
+    description=_text,
+    protocol=Protocol,
+    insert_headers=_headers,
+)
+POOL: Final = _kind(Pool, t.pool, name=_text, description=_text, protocol=Protocol, lb_algorithm=Algorithm)
+HEALTH_MONITOR: Final = _kind(HealthMonitor, t.health_monitor, name=_text, type=MonitorType)
+MEMBER: Final = _kind(Member, t.member, name=_text)
+
+
+# Reading
+
+
+def load(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
+    """The whole tree, or None when there is no such load balancer or it is DELETED."""
+    while True:
+        lb = _load_once(tx, load_balancer_id)
+        if lb is None:
+            return None
+        # Without a lock a write may be committed between our queries; every write bumps the
+        # generation, so the same generation before and after is one consistent tree.
+        again = tx.execute(_GENERATION, {"lb_id": load_balancer_id}).scalar()
+        if again == lb.generation:
+            return lb
+
+
+def lock(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer:
+    """The whole tree, no other transaction changing it until this one ends.
+
+    :raises NotFound: there is no such load balancer.
+    """
+    tx.execute(_LOCK, {"lb_id": load_balancer_id})
+    lb = _load_once(tx, load_balancer_id)
+    if lb is None:
+        raise NotFound("Load Balancer", load_balancer_id)
+    return lb
+
+
+def load_balancer_id_of(tx: sa.Connection, kind: Kind, object_id: str) -> str | None:
+    """The load balancer that an object belongs to; None if there is no such object."""
+    if kind.table in (t.listener, t.pool):
+        query = sa.select(kind.table.c.load_balancer_id).where(kind.table.c.id == object_id)
+    else:
+        query = (
+            sa.select(t.pool.c.load_balancer_id)
+            .join(kind.table, kind.table.c.pool_id == t.pool.c.id)
+            .where(kind.table.c.id == object_id)
+        )
+    found: str | None = tx.execute(query).scalar()
+    return found
+
+
+_GENERATION = sa.select(t.load_balancer.c.generation).where(t.load_balancer.c.id == sa.bindparam("lb_id"))
+_LOCK = sa.select(t.load_balancer.c.id).where(t.load_balancer.c.id == sa.bindparam("lb_id")).with_for_update()
+_OF_LB: Final[sa.BindParameter[str]] = sa.bindparam("lb_id", type_=sa.String)
+_POOLS_OF_LB = sa.select(t.pool.c.id).where(t.pool.c.load_balancer_id == _OF_LB)
+_ROOT = (
+    sa.select(
+        t.load_balancer,
+        *(c.label(f"vip_{c.name}") for c in t.vip.c),
+        *(c.label(f"vrrp_{c.name}") for c in t.vrrp_group.c),
+    )
+    .outerjoin(t.vip, t.vip.c.load_balancer_id == t.load_balancer.c.id)
+    .outerjoin(t.vrrp_group, t.vrrp_group.c.load_balancer_id == t.load_balancer.c.id)
+    .where(t.load_balancer.c.id == _OF_LB)
+    .where(t.load_balancer.c.provisioning_status != ProvisioningStatus.DELETED)
+)
+_ADDITIONAL_VIPS = sa.select(t.additional_vip).where(t.additional_vip.c.load_balancer_id == _OF_LB)
+_LISTENERS = (
+    sa.select(t.listener)
+    .where(t.listener.c.load_balancer_id == _OF_LB)
+    .order_by(t.listener.c.created_at, t.listener.c.id)
+)
+_CIDRS = (
+    sa.select(t.listener_cidr)
+    .join(t.listener, t.listener.c.id == t.listener_cidr.c.listener_id)
+    .where(t.listener.c.load_balancer_id == _OF_LB)
+    .order_by(t.listener_cidr.c.cidr)
+)
+_POOLS = (
+    sa.select(t.pool, *(c.label(f"sp_{c.name}") for c in t.session_persistence.c))
+    .outerjoin(t.session_persistence, t.session_persistence.c.pool_id == t.pool.c.id)
+    .where(t.pool.c.load_balancer_id == _OF_LB)
+    .order_by(t.pool.c.created_at, t.pool.c.id)
+)
+_MONITORS = (
+    sa.select(t.health_monitor)
+    .where(t.health_monitor.c.pool_id.in_(_POOLS_OF_LB))
+    .order_by(t.health_monitor.c.created_at)
+)
+_MEMBERS = (
+    sa.select(t.member)
+    .where(t.member.c.pool_id.in_(_POOLS_OF_LB))
+    .order_by(t.member.c.created_at, t.member.c.id)
+)
+_TAGS = (
+    sa.select(t.tags)
+    .where(
+        t.tags.c.resource_id.in_(
+            sa.union_all(
+                sa.select(_OF_LB),
+                sa.select(t.listener.c.id).where(t.listener.c.load_balancer_id == _OF_LB),
+                _POOLS_OF_LB,
+                sa.select(t.member.c.id).where(t.member.c.pool_id.in_(_POOLS_OF_LB)),
+                sa.select(t.health_monitor.c.id).where(t.health_monitor.c.pool_id.in_(_POOLS_OF_LB)),
+            )
+        )
+    )
+    .order_by(t.tags.c.tag)
+)
+
+
+def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
+    of_lb = {"lb_id": load_balancer_id}
+
+    def rows(query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+        return tx.execute(query, of_lb).mappings().all()
+
+    root = tx.execute(_ROOT, of_lb).mappings().one_or_none()
+    if root is None:
+        return None
+    tags: dict[str, list[str]] = defaultdict(list)
+    for row in rows(_TAGS):
+        tags[row["resource_id"]].append(row["tag"])
+    cidrs: dict[str, list[str]] = defaultdict(list)
+    pool_rows = rows(_POOLS)
+    members: dict[str, list[Member]] = defaultdict(list)
+    monitors: dict[str, HealthMonitor] = {}
+    if pool_rows:
+        for row in rows(_MEMBERS):
+            members[row["pool_id"]].append(_resource(MEMBER, Member, row, tags))
+        for row in rows(_MONITORS):
+            # Of two, one is on its way out and the younger replaces it.
+            monitors[row["pool_id"]] = _resource(HEALTH_MONITOR, HealthMonitor, row, tags)
+    listener_rows = rows(_LISTENERS)
+    if listener_rows:
+        for row in rows(_CIDRS):
+            cidrs[row["listener_id"]].append(row["cidr"])
+    return _resource(
+        LOAD_BALANCER,
+        LoadBalancer,
+        root,
+        tags,
+        vip=_vip(root),
+        additional_vips=tuple(_additional_vip(row) for row in rows(_ADDITIONAL_VIPS)),
+        vrrp_group=_vrrp_group(root),
+        listeners=tuple(
+            _resource(LISTENER, Listener, row, tags, allowed_cidrs=tuple(cidrs[row["id"]]))
+            for row in listener_rows
+        ),
+        pools=tuple(
+            _resource(
+                POOL,
+                Pool,
+                row,
+                tags,
+                session_persistence=_persistence(row),
+                members=tuple(members[row["id"]]),
+                health_monitor=monitors.get(row["id"]),
+            )
+            for row in pool_rows
+        ),
+    )
+
+
+def _resource(
+    kind: Kind, type_: type[_R], row: sa.RowMapping, tags: Mapping[str, list[str]], **more: Any
+) -> _R:
+    values = {name: row[column] for name, column in kind.columns.items()}
+    for name, parse in kind.parse.items():
+        values[name] = parse(values[name])
+    return type_(**values, tags=tuple(tags.get(row["id"], ())), **more)
+
+
+def _vip(row: sa.RowMapping) -> Vip:
+    return Vip(
+        ip_address=row["vip_ip_address"],
+        port_id=row["vip_port_id"],
+        subnet_id=row["vip_subnet_id"],
+        network_id=row["vip_network_id"],
+        qos_policy_id=row["vip_qos_policy_id"],
+        octavia_owned=bool(row["vip_octavia_owned"]),
+        vnic_type=row["vip_vnic_type"] or "normal",
+    )
+
+
+def _additional_vip(row: sa.RowMapping) -> AdditionalVip:
+    return AdditionalVip(
+        ip_address=row["ip_address"],
+        port_id=row["port_id"],
+        subnet_id=row["subnet_id"],
+        network_id=row["network_id"],
+    )
+
+
+def _vrrp_group(row: sa.RowMapping) -> VrrpGroup | None:
+    if row["vrrp_load_balancer_id"] is None:
+        return None
+    return VrrpGroup(
+        name=row["vrrp_vrrp_group_name"],
+        version=row["vrrp_vrrp_version"],
+        advert_int=row["vrrp_advert_int"],
+        auth_pass=row["vrrp_vrrp_auth_pass"] or "",
+    )
+
+
+def _persistence(row: sa.RowMapping) -> SessionPersistence | None:
+    if row["sp_pool_id"] is None:
+        return None
+    return SessionPersistence(
+        type=PersistenceType(row["sp_type"]),
+        cookie_name=row["sp_cookie_name"],
+        persistence_timeout=row["sp_persistence_timeout"],
+        persistence_granularity=row["sp_persistence_granularity"],
+    )
+
+
+# Writing
+
+
+def insert(tx: sa.Connection, lb: LoadBalancer) -> None:
+    """Store a new load balancer with everything below it."""
+    tx.execute(sa.insert(t.load_balancer).values(_values(LOAD_BALANCER, lb)))
+    tx.execute(sa.insert(t.vip).values(_vip_values(lb)))
+    _save_additional_vips(tx, lb)
+    if lb.vrrp_group:
+        group = lb.vrrp_group
+        tx.execute(
+            sa.insert(t.vrrp_group).values(
+                load_balancer_id=lb.id,
+                vrrp_group_name=group.name,
+                vrrp_auth_type="PASS",
+                vrrp_auth_pass=group.auth_pass,
+                advert_int=group.advert_int,
+                vrrp_version=group.version,
+            )
+        )
+    _save_tags(tx, (), lb.walk())
+    _save_children(tx, None, lb)
+
+
+def save(tx: sa.Connection, before: LoadBalancer, after: LoadBalancer) -> None:
+    """Write what differs between two trees of the same load balancer.
+
+    Objects never vanish from a tree here: a delete is a status, and :mod:`octavia.db.statuses`
+    removes the row when it is live.
+    """
+    assert before.id == after.id
+    changed = _changes(LOAD_BALANCER, before, after)
+    if changed:
+        tx.execute(sa.update(t.load_balancer).where(t.load_balancer.c.id == after.id).values(changed))
+    if before.vip != after.vip:
+        tx.execute(sa.update(t.vip).where(t.vip.c.load_balancer_id == after.id).values(_vip_values(after)))
+    if before.additional_vips != after.additional_vips:
+        _save_additional_vips(tx, after)
+    _save_tags(tx, before.walk(), after.walk())
+    _save_children(tx, before, after)
+
+
+def _values(kind: Kind, resource: Resource) -> Values:
+    values = {column: getattr(resource, name) for name, column in kind.columns.items()}
+    if "insert_headers" in values:
+        values["insert_headers"] = dict(values["insert_headers"])
+    return values
+
+
+def _changes(kind: Kind, before: Resource, after: Resource) -> Values:
+    if before is after:
+        return {}
+    old, new = _values(kind, before), _values(kind, after)
+    return {column: value for column, value in new.items() if value != old[column]}
+
+
+def _vip_values(lb: LoadBalancer) -> Values:
+    vip = lb.vip
+    return {"load_balancer_id": lb.id} | {one.name: getattr(vip, one.name) for one in fields(vip)}
+
+
+def _save_additional_vips(tx: sa.Connection, lb: LoadBalancer) -> None:
+    tx.execute(sa.delete(t.additional_vip).where(t.additional_vip.c.load_balancer_id == lb.id))
+    rows = [
+        {"load_balancer_id": lb.id} | {one.name: getattr(vip, one.name) for one in fields(vip)}
+        for vip in lb.additional_vips
+    ]
+    if rows:
+        tx.execute(sa.insert(t.additional_vip), rows)
+
+
+def _save_tags(tx: sa.Connection, before: Iterable[Resource], after: Iterable[Resource]) -> None:
+    old = {one.id: one.tags for one in before}
+    changed = [one for one in after if old.get(one.id, ()) != one.tags]
+    for one in changed:
+        if old.get(one.id):
+            tx.execute(sa.delete(t.tags).where(t.tags.c.resource_id == one.id))
+        if one.tags:
+            tx.execute(
+                sa.insert(t.tags),
+                [{"resource_id": one.id, "tag": tag} for tag in dict.fromkeys(one.tags)],
+            )
+
+
+def _save_children(tx: sa.Connection, before: LoadBalancer | None, after: LoadBalancer) -> None:
+    # Pools first: listeners point at them, members and monitors belong to them.
+    of_lb = {"load_balancer_id": after.id}
+    old_pools = before.pools if before else ()
+    _save_all(tx, POOL, old_pools, after.pools, lambda _: of_lb)
+    _save_persistence(tx, old_pools, after.pools)
+    _save_all(tx, LISTENER, before.listeners if before else (), after.listeners, lambda _: of_lb)
+    _save_cidrs(tx, before.listeners if before else (), after.listeners)
+    parents = {one.id: pool.id for pool in after.pools for one in pool.members}
+    parents |= {pool.health_monitor.id: pool.id for pool in after.pools if pool.health_monitor}
+
+    def of_pool(one: Resource) -> Values:
+        return {"pool_id": parents[one.id]}
+
+    _save_all(tx, HEALTH_MONITOR, _monitors(old_pools), _monitors(after.pools), of_pool)
+    _save_all(tx, MEMBER, _members(old_pools), _members(after.pools), of_pool)
+
+
+def _monitors(pools: Iterable[Pool]) -> list[HealthMonitor]:
+    return [pool.health_monitor for pool in pools if pool.health_monitor]
+
+
+def _members(pools: Iterable[Pool]) -> list[Member]:
+    return [member for pool in pools for member in pool.members]
+
+
+def _save_all(
+    tx: sa.Connection,
+    kind: Kind,
+    before: Sequence[Resource],
+    after: Sequence[Resource],
+    parent: Callable[[Resource], Values],
+) -> None:
+    old = {one.id: one for one in before}
+    new_rows = [_values(kind, one) | parent(one) for one in after if one.id not in old]
+    if new_rows:
+        tx.execute(sa.insert(kind.table), new_rows)
+    for one in after:
+        changed = _changes(kind, old[one.id], one) if one.id in old else {}
+        if changed:
+            tx.execute(sa.update(kind.table).where(kind.table.c.id == one.id).values(changed))
+
+
+def _save_persistence(tx: sa.Connection, before: Sequence[Pool], after: Sequence[Pool]) -> None:
+    old = {pool.id: pool.session_persistence for pool in before}
+    for pool in after:
+        if old.get(pool.id) == pool.session_persistence:
+            continue
+        table = t.session_persistence
+        if old.get(pool.id):
+            tx.execute(sa.delete(table).where(table.c.pool_id == pool.id))
+        if pool.session_persistence:
+            values = {
+                one.name: getattr(pool.session_persistence, one.name)
+                for one in fields(pool.session_persistence)
+            }
+            tx.execute(sa.insert(table).values(pool_id=pool.id, **values))
+
+
+def _save_cidrs(tx: sa.Connection, before: Sequence[Listener], after: Sequence[Listener]) -> None:
+    old = {listener.id: listener.allowed_cidrs for listener in before}
+    for listener in after:
+        if old.get(listener.id, ()) == listener.allowed_cidrs:
+            continue
+        table = t.listener_cidr
+        tx.execute(sa.delete(table).where(table.c.listener_id == listener.id))
+        if listener.allowed_cidrs:
+            tx.execute(
+                sa.insert(table),
+                [
+                    {"listener_id": listener.id, "cidr": cidr}
+                    for cidr in dict.fromkeys(listener.allowed_cidrs)
+                ],
+            )

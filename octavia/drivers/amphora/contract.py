@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the worker expects of an amphora.
+
+Each call names the fencing number of the caller's lease. Connecting takes at most one second;
+:class:`octavia.domain.errors.Unreachable` says that nothing was done.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from octavia.domain.tree import Amphora
+from octavia.drivers.network.contract import HostRoute, Network, Port, Subnet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInfo:
+    """What an agent says of itself (contract: amphora-agent.md section 4).
+
+    :param extensions: what it offers beyond REST 1.0; empty for an upstream agent.
+    :param fence: the highest fencing number that it has seen; None if it keeps none.
+    :param generation: the generation that is live; None if it keeps none.
+    :param vrrp_state: ``MASTER``, ``BACKUP``, ``FAULT``, or None where no keepalived runs.
+    """
+
+    api_version: str
+    haproxy_version: str
+    extensions: frozenset[str] = frozenset()
+    fence: int | None = None
+    generation: int | None = None
+    vrrp_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything an amphora should run, whole.
+
+    :param haproxy: text of haproxy.cfg; None when there is nothing to run.
+    :param keepalived: text of keepalived's configuration; None for a SINGLE.
+    """
+
+    load_balancer_id: str
+    generation: int
+    haproxy: str | None
+    keepalived: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """How a configuration went live.
+
+    :param reload_reason: why HAProxy had to be reloaded; None when runtime commands sufficed.
+    """
+
+    generation: int
+    reload_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VipPlug:
+    """What the agent has to know to bring up the VIP's interface."""
+
+    vip_address: str
+    subnet: Subnet
+    network: Network
+    port: Port
+    vrrp_ip: str
+    additional: Sequence[tuple[str, Subnet]] = field(default=())
+
+    @property
+    def host_routes(self) -> tuple[HostRoute, ...]:
+        """Routes beyond the gateway."""
+        return self.subnet.host_routes
+
+
+class AmphoraDriver(Protocol):
+    """One conversation with one agent a call."""
+
+    def info(self, amphora: Amphora) -> AgentInfo:
+        """Who is there? Also the proof that it is up and shows the right certificate.
+
+        :raises Unreachable: not up (yet), or not at this address.
+        """
+
+    def plug_vip(self, amphora: Amphora, plug: VipPlug, *, fence: int) -> str:
+        """Bring up the VIP's interface; plugged is a success.
+
+        :returns: the interface's name in the amphora, for keepalived.
+        :raises Transient: the interface has not arrived in the amphora yet.
+        :raises Fenced: a higher fencing number has been seen.
+        """
+
+    def plug_network(
+        self, amphora: Amphora, port: Port, network: Network, subnets: Sequence[Subnet], *, fence: int
+    ) -> None:
+        """Bring up the interface of a member network, or its addresses anew.
+
+        :raises Transient: the interface has not arrived in the amphora yet.
+        :raises Fenced: a higher fencing number has been seen.
+        """
+
+    def apply(self, amphora: Amphora, configuration: Configuration, *, fence: int) -> Applied:
+        """Validate, then change what runs by the gentlest means; the same again changes nothing.
+
+        :raises Refused: HAProxy does not accept it; what ran before still runs.
+        :raises Unreachable: nothing was done.
+        :raises Transient: it may or may not have been done; apply again.
+        :raises Fenced: a higher fencing number has been seen.
+        """
+
+    def stop_vrrp(self, amphora: Amphora, *, fence: int) -> None:
+        """Let the peer take the VIP at once, before this amphora is deleted."""
+
+    def update_certificate(self, amphora: Amphora, bundle: bytes, *, fence: int) -> None:
+        """Give the agent a new server certificate (PEM: certificate, then key)."""

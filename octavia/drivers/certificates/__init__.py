@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates: those that amphorae and controllers show each other."""
