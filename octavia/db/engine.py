@@ -46,9 +46,24 @@ def create_engine(url: str, *, max_pool_size: int = 10, max_overflow: int = 20) 
         )
     except db_exception.DBConnectionError as error:
         raise Transient(f"The database does not answer: {error}") from error
-    # What a transaction reads after it has locked the load balancer must be what was committed
-    # before the lock, not what was there when the transaction began.
-    return engine.execution_options(isolation_level="READ COMMITTED")
+    if parsed.get_backend_name() in ("mysql", "mariadb"):
+        _read_committed(engine)
+    return engine
+
+
+def _read_committed(engine: sa.Engine) -> None:
+    """What a transaction reads after it has locked the load balancer must be what was committed
+    before the lock, not what was there when the transaction began. PostgreSQL does so by default.
+
+    Told once a connection: as an execution option it costs four more round trips a transaction.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    engine.dispose()  # the connection that proved the server's presence was opened before this
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -50,5 +50,5 @@ def expire(tx: sa.Connection, now: datetime) -> list[str]:
 def known_load_balancers(tx: sa.Connection) -> set[str]:
     """Ids that may own resources: every load balancer not DELETED, and every reservation."""
     rows = sa.select(t.load_balancer.c.id).where(t.load_balancer.c.provisioning_status != "DELETED")
-    reserved = sa.select(t.reservation.c.id)
-    return set(tx.execute(rows).scalars()) | set(tx.execute(reserved).scalars())
+    # One statement: between two, a reservation could become a load balancer and be seen by neither.
+    return set(tx.execute(sa.union(rows, sa.select(t.reservation.c.id))).scalars())

@@ -30,6 +30,10 @@ _TABLES: Final = {
 _SETTLING: Final = (P.PENDING_CREATE, P.PENDING_UPDATE, P.ERROR)
 
 
+# The code of the reason that stands while an amphora is being replaced.
+REPLACING: Final = "REPLACING"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why something is not as asked: a code for programs, a sentence for people."""
@@ -129,8 +133,8 @@ def fail_pending(
     fail(tx, "loadbalancer", load_balancer_id, load_balancer_id, reason, now, next_try)
 
 
-def show_updating(tx: sa.Connection, load_balancer_id: str) -> None:
-    """PENDING_UPDATE for a replacement that is under way, over ACTIVE alone."""
+def show_replacement(tx: sa.Connection, load_balancer_id: str, why: str, now: datetime) -> None:
+    """A replacement is under way: PENDING_UPDATE over ACTIVE, with the reason."""
     tx.execute(
         sa.update(t.load_balancer)
         .where(
@@ -139,6 +143,7 @@ def show_updating(tx: sa.Connection, load_balancer_id: str) -> None:
         )
         .values(provisioning_status=P.PENDING_UPDATE)
     )
+    explain(tx, load_balancer_id, load_balancer_id, Reason(REPLACING, why), now)
 
 
 def delete_load_balancer(tx: sa.Connection, load_balancer_id: str, now: datetime) -> None:
@@ -190,6 +195,12 @@ def explain(
         )
 
 
+def next_try(tx: sa.Connection, object_id: str, at: datetime) -> None:
+    """The reason in force stays; say when it is tried again."""
+    table = t.status_reason
+    tx.execute(sa.update(table).where(table.c.object_id == object_id).values(next_try=at))
+
+
 def clear_reasons(tx: sa.Connection, load_balancer_id: str, keep: Collection[str] = ()) -> None:
     """What was wrong is no more, except with the objects to ``keep``."""
     query = sa.delete(t.status_reason).where(t.status_reason.c.load_balancer_id == load_balancer_id)
@@ -204,11 +215,13 @@ def clear_reasons(tx: sa.Connection, load_balancer_id: str, keep: Collection[str
 def write_operating(tx: sa.Connection, changes: Mapping[tuple[str, str], O]) -> None:
     """Write measured statuses: (kind, id) → status, each over a differing one only.
 
-    Rows are touched in the order of their ids, so that several writers cannot deadlock.
+    Load balancers first, as every writer does, then rows in the order of their ids, so that several
+    writers cannot deadlock.
     """
     by_kind: dict[str, list[dict[str, str]]] = defaultdict(list)
     for (kind, object_id), status in sorted(changes.items()):
         by_kind[kind].append({"object_id": object_id, "status": status})
+    _count_write(tx, {kind: [row["object_id"] for row in rows] for kind, rows in by_kind.items()})
     for kind, rows in by_kind.items():
         table = _TABLES[kind]
         measured: sa.BindParameter[str] = sa.bindparam("status", type_=sa.String)
@@ -222,6 +235,33 @@ def write_operating(tx: sa.Connection, changes: Mapping[tuple[str, str], O]) -> 
             .values(operating_status=measured),
             rows,
         )
+
+
+def _count_write(tx: sa.Connection, ids: Mapping[str, list[str]]) -> None:
+    """Raise the operating version of the load balancers that these objects are in, and lock them."""
+    touched = set(ids.get("loadbalancer", ()))
+    for kind, wanted in ids.items():
+        table = _TABLES[kind]
+        if table in (t.listener, t.pool):
+            query = sa.select(table.c.load_balancer_id).where(table.c.id.in_(wanted))
+        elif table is not t.load_balancer:
+            query = (
+                sa.select(t.pool.c.load_balancer_id)
+                .join(table, table.c.pool_id == t.pool.c.id)
+                .where(table.c.id.in_(wanted))
+            )
+        else:
+            continue
+        touched.update(one for one in tx.execute(query).scalars() if one)
+    for load_balancer_id in sorted(touched):
+        tx.execute(_RAISE_VERSION, {"lb_id": load_balancer_id})
+
+
+_RAISE_VERSION: Final = (
+    sa.update(t.load_balancer)
+    .where(t.load_balancer.c.id == sa.bindparam("lb_id"))
+    .values(operating_version=t.load_balancer.c.operating_version + 1)
+)
 
 
 # Rows

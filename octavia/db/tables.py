@@ -95,6 +95,8 @@ load_balancer = _table(
     Column("observed_generation", BigInteger, nullable=False, server_default=text("0")),
     # Rises with every lease; kept here and not in the work row, which comes and goes.
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    # Rises when an operating status below is written: what a health manager remembers is of a number.
+    Column("operating_version", BigInteger, nullable=False, server_default=text("0")),
 )
 
 vip = _table(
@@ -267,6 +269,8 @@ amphora = _table(
     Column("config_digest", String(64)),
     Column("replace_requested", Moment),
     Column("unreachable_since", Moment),
+    # When silence was judged to be death; counts towards the healer's velocity limit.
+    Column("failed_at", Moment, index=True),
 )
 
 amphora_member_port = _table(
@@ -327,6 +331,8 @@ work = _table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Time of the oldest write that is not live yet; the deadline runs from here.
     Column("wanted_since", Moment, nullable=False),
+    # Rises with every announcement, so that one made during a pass is not taken for done.
+    Column("announced", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # Why an object is not what its owner asked for (SEMANTICS: "Where the reason is read").
@@ -355,6 +361,14 @@ reservation = _table(
     _id(),
     _project(),
     Column("expires_at", Moment, nullable=False, index=True),
+)
+
+# What only one process at a time may do, and which one does it.
+duty = _table(
+    "duty",
+    Column("name", String(36), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("until", Moment, nullable=False),
 )
 
 # The children of the tree in an order in which they can be deleted.

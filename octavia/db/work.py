@@ -7,7 +7,7 @@ later write of the worker goes through :func:`guard`, which refuses a number tha
 newest. Whoever changes a row of ``work`` holds the lock of the load balancer's row first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ class Lease:
 
     :param attempts: passes since the last one that got further.
     :param wanted_since: time of the oldest write that is not live.
+    :param announced: announcements until the lease began; a later one is not served by it.
     """
 
     load_balancer_id: str
@@ -30,6 +31,7 @@ class Lease:
     until: datetime
     attempts: int
     wanted_since: datetime
+    announced: int = 0
 
 
 def announce(tx: sa.Connection, load_balancer_id: str, now: datetime, *, new_deadline: bool = False) -> None:
@@ -37,7 +39,7 @@ def announce(tx: sa.Connection, load_balancer_id: str, now: datetime, *, new_dea
 
     :param new_deadline: start the deadline anew, as a write to something in ERROR does.
     """
-    values: dict[str, object] = {"due_at": now, "attempts": 0}
+    values: dict[str, object] = {"due_at": now, "attempts": 0, "announced": t.work.c.announced + 1}
     if new_deadline:
         values["wanted_since"] = now
     mine = t.work.c.load_balancer_id == load_balancer_id
@@ -88,7 +90,9 @@ def take(
         # The load balancer was purged under its work row: nothing is left to do.
         tx.execute(sa.delete(t.work).where(mine))
         return None
-    return _fenced(tx, load_balancer_id, fence + 1, owner, until)
+    tx.execute(sa.update(t.load_balancer).where(t.load_balancer.c.id == load_balancer_id).values(fence=fence + 1))
+    row = tx.execute(sa.select(t.work).where(mine)).one()
+    return Lease(load_balancer_id, fence + 1, owner, until, row.attempts, row.wanted_since, row.announced)
 
 
 def raise_fence(tx: sa.Connection, lease: Lease, above: int) -> Lease:
@@ -97,7 +101,9 @@ def raise_fence(tx: sa.Connection, lease: Lease, above: int) -> Lease:
     After a restore of an older database the agents' numbers are ahead of ours.
     """
     guard(tx, lease)
-    return _fenced(tx, lease.load_balancer_id, above + 1, lease.owner, lease.until)
+    mine = t.load_balancer.c.id == lease.load_balancer_id
+    tx.execute(sa.update(t.load_balancer).where(mine).values(fence=above + 1))
+    return replace(lease, fence=above + 1)
 
 
 def renew(tx: sa.Connection, lease: Lease, now: datetime, duration: timedelta) -> Lease:
@@ -110,7 +116,7 @@ def renew(tx: sa.Connection, lease: Lease, now: datetime, duration: timedelta) -
     tx.execute(
         sa.update(t.work).where(t.work.c.load_balancer_id == lease.load_balancer_id).values(lease_until=until)
     )
-    return Lease(lease.load_balancer_id, lease.fence, lease.owner, until, lease.attempts, lease.wanted_since)
+    return replace(lease, until=until)
 
 
 def guard(tx: sa.Connection, lease: Lease) -> int:
@@ -134,30 +140,31 @@ def guard(tx: sa.Connection, lease: Lease) -> int:
 def put_back(tx: sa.Connection, lease: Lease, due_at: datetime, *, further: bool) -> None:
     """Give the lease back and come again at ``due_at``; under :func:`guard`.
 
+    What was announced since the lease began is due as announced.
+
     :param further: this pass got further, so the back-off starts anew.
     """
     attempts = 0 if further else lease.attempts + 1
-    tx.execute(
-        sa.update(t.work)
-        .where(t.work.c.load_balancer_id == lease.load_balancer_id)
-        .values(due_at=due_at, lease_owner=None, lease_until=None, attempts=attempts)
-    )
+    mine = t.work.c.load_balancer_id == lease.load_balancer_id
+    unheard = t.work.c.announced == lease.announced
+    free = sa.update(t.work).values(lease_owner=None, lease_until=None)
+    if tx.execute(free.where(mine, unheard).values(due_at=due_at, attempts=attempts)).rowcount == 0:
+        tx.execute(free.where(mine))
 
 
-def finish(tx: sa.Connection, lease: Lease) -> None:
-    """Nothing is left to do for this load balancer; under :func:`guard`."""
-    tx.execute(sa.delete(t.work).where(t.work.c.load_balancer_id == lease.load_balancer_id))
+def finish(tx: sa.Connection, lease: Lease) -> bool:
+    """Nothing is left to do for this load balancer; under :func:`guard`.
+
+    :returns: False if something was announced since the lease began: the row stays, due as announced.
+        Not every announcement bumps the generation: a dead amphora and a repair do not.
+    """
+    mine = t.work.c.load_balancer_id == lease.load_balancer_id
+    done = tx.execute(sa.delete(t.work).where(mine, t.work.c.announced == lease.announced))
+    if done.rowcount == 0:
+        tx.execute(sa.update(t.work).where(mine).values(lease_owner=None, lease_until=None))
+        return False
+    return True
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(t.work.c.lease_until.is_(None), t.work.c.lease_until < now)
-
-
-def _fenced(tx: sa.Connection, load_balancer_id: str, fence: int, owner: str, until: datetime) -> Lease:
-    tx.execute(sa.update(t.load_balancer).where(t.load_balancer.c.id == load_balancer_id).values(fence=fence))
-    row = tx.execute(
-        sa.select(t.work.c.attempts, t.work.c.wanted_since).where(
-            t.work.c.load_balancer_id == load_balancer_id
-        )
-    ).one()
-    return Lease(load_balancer_id, fence, owner, until, row.attempts, row.wanted_since)

@@ -5,23 +5,21 @@ import threading
 
 
 class LocalDoorbell:
-    """Each ring wakes one sleeper, or the next one that would have slept."""
+    """Rings that nobody has waited for yet count as one."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._rings = 0
+        self._rung = False
 
     def ring(self) -> None:
-        """Wake one sleeper."""
+        """Wake a sleeper, or keep the next one from sleeping."""
         with self._condition:
-            self._rings += 1
+            self._rung = True
             self._condition.notify()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until it rings."""
         with self._condition:
-            self._condition.wait_for(lambda: self._rings > 0, timeout_s)
-            rang = self._rings > 0
-            if rang:
-                self._rings -= 1
+            rang = self._condition.wait_for(lambda: self._rung, timeout_s)
+            self._rung = False
             return rang

@@ -46,9 +46,11 @@ def upgrade() -> None:
         sa.Column("config_digest", sa.String(length=64), nullable=True),
         sa.Column("replace_requested", MOMENT, nullable=True),
         sa.Column("unreachable_since", MOMENT, nullable=True),
+        sa.Column("failed_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         **MYSQL,
     )
+    op.create_index(op.f("ix_amphora_failed_at"), "amphora", ["failed_at"], unique=False)
     op.create_index(op.f("ix_amphora_load_balancer_id"), "amphora", ["load_balancer_id"], unique=False)
     op.create_table(
         "amphora_health",
@@ -85,6 +87,14 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
+        "duty",
+        sa.Column("name", sa.String(length=36), nullable=False),
+        sa.Column("owner", sa.String(length=255), nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        **MYSQL,
+    )
+    op.create_table(
         "load_balancer",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("project_id", sa.String(length=36), nullable=True),
@@ -104,6 +114,7 @@ def upgrade() -> None:
         sa.Column("delete_requested", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("observed_generation", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("fence", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("operating_version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         **MYSQL,
     )
@@ -169,6 +180,7 @@ def upgrade() -> None:
         sa.Column("lease_until", MOMENT, nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("wanted_since", MOMENT, nullable=False),
+        sa.Column("announced", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("load_balancer_id"),
         **MYSQL,
     )

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From (desired, observed) to steps: a pure function, and mostly an empty answer.
+
+Roles first: a SINGLE needs a STANDALONE amphora, a pair a MASTER and a BACKUP. For each role the
+plan builds what is missing, replaces what is to be replaced (make before break, one role at a
+time), gives up what has failed, and takes away what is too much. Then everything that serves gets
+the newest configuration.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from octavia.domain.statuses import AmphoraStatus
+from octavia.domain.tree import Amphora, LoadBalancer, Role, Topology
+from octavia.worker.observe import Desired, Observed
+from octavia.worker.steps.amphora import (
+    Allocate,
+    AwaitAgent,
+    AwaitServer,
+    CreateServer,
+    CreateVrrpPort,
+    GiveUp,
+    PlugNetworks,
+    PlugVip,
+    RecordAmphora,
+    Retire,
+    UnplugNetworks,
+)
+from octavia.worker.steps.configuration import Push
+from octavia.worker.steps.contract import Step
+from octavia.worker.steps.load_balancer import ReleaseVip
+
+ROLES: Final = {
+    Topology.SINGLE: (Role.STANDALONE,),
+    Topology.ACTIVE_STANDBY: (Role.MASTER, Role.BACKUP),
+}
+_A = AmphoraStatus
+_BUILDING: Final = frozenset({_A.PENDING_CREATE, _A.BOOTING})
+_SERVING: Final = frozenset({_A.ALLOCATED, _A.FAILOVER_STOPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class BranchPlan:
+    """Steps for one amphora, in their order; ``amphora_id`` is None for one to be recorded."""
+
+    amphora_id: str | None
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What the plan has to know of configuration.
+
+    :param fingerprint: changes when rendering would change for every load balancer.
+    """
+
+    unreachable: timedelta
+    fingerprint: str = ""
+
+
+def plan(desired: Desired, observed: Observed, settings: PlanSettings) -> tuple[BranchPlan, ...]:
+    """The branches of the next pass; empty when the world is as wanted."""
+    if desired.lb.leaving:
+        return _taken_down(desired)
+    lost = _lost(desired, observed, settings)
+    if lost:
+        return tuple(BranchPlan(row.id, (GiveUp(why),)) for row, why in lost)
+    retired = [_retire(row) for row in desired.amphorae if _given_up(row)]
+    present = [row for row in desired.amphorae if not _given_up(row)]
+    branches = [*retired, *_by_role(desired, present, observed, settings)]
+    wanted = _wanted_networks(desired.lb, observed)
+    for row in present:
+        if row.status in _SERVING:
+            steps = _configured(desired, row, wanted, settings)
+            if steps:
+                branches.append(BranchPlan(row.id, steps))
+    return tuple(branches)
+
+
+def configuration_key(lb: LoadBalancer, amphorae: Iterable[Amphora], settings: PlanSettings) -> str:
+    """Changes exactly when some amphora's rendered configuration may change."""
+    peers = sorted((row.id, row.vrrp_ip or "", row.role) for row in amphorae if row.status in _SERVING)
+    parts = repr((lb.generation, peers, settings.fingerprint))
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def is_serving(row: Amphora) -> bool:
+    """Does it take configuration, and can it own the VIP?"""
+    return row.status in _SERVING
+
+
+def _taken_down(desired: Desired) -> tuple[BranchPlan, ...]:
+    if desired.amphorae:
+        return tuple(_retire(row) for row in desired.amphorae)
+    return (BranchPlan(None, (ReleaseVip(),)),)
+
+
+def _given_up(row: Amphora) -> bool:
+    return row.status in (_A.ERROR, _A.PENDING_DELETE)
+
+
+def _retire(row: Amphora) -> BranchPlan:
+    return BranchPlan(row.id, (Retire(),))
+
+
+def _lost(desired: Desired, observed: Observed, settings: PlanSettings) -> list[tuple[Amphora, str]]:
+    """Serving amphorae that are to be given up, with the reason."""
+    lost = []
+    for row in desired.amphorae:
+        if row.status not in _SERVING:
+            continue
+        if row.id in observed.gone:
+            lost.append((row, observed.gone[row.id]))
+        elif row.unreachable_since and observed.now - row.unreachable_since > settings.unreachable:
+            heard = desired.heard.get(row.id)
+            silence = observed.now - row.unreachable_since
+            alive = heard is not None and heard.at > row.unreachable_since
+            # Alive but deaf: its heartbeats say that traffic flows, so it gets more time.
+            if not alive or silence > settings.unreachable * 4:
+                seconds = silence.total_seconds()
+                lost.append((row, f"its agent has not answered for {seconds:.0f} seconds"))
+    return lost
+
+
+def _by_role(
+    desired: Desired, present: Sequence[Amphora], observed: Observed, settings: PlanSettings
+) -> list[BranchPlan]:
+    lb = desired.lb
+    branches: list[BranchPlan] = []
+    replacing = False
+    key = configuration_key(lb, present, settings)
+    for role in _replacement_order(desired):
+        of_role = [row for row in present if row.role is role]
+        kept = [row for row in of_role if row.replace_requested is None]
+        outgoing = [row for row in of_role if row.replace_requested is not None]
+        if not kept:
+            # Both amphorae of a pair are never replaced at the same time.
+            if not (outgoing and replacing):
+                branches.append(_build(lb, role, None, outgoing, present, desired))
+            replacing = replacing or bool(outgoing)
+            continue
+        newest, *surplus = sorted(kept, key=lambda row: row.status in _BUILDING)
+        branches += [_retire(row) for row in surplus]
+        if newest.status in _BUILDING:
+            branches.append(_build(lb, role, newest, outgoing, present, desired))
+            replacing = replacing or bool(outgoing)
+        elif outgoing:
+            replacing = True
+            if newest.config_digest == key:
+                branches += [_retire(row) for row in outgoing]
+    return branches
+
+
+def _replacement_order(desired: Desired) -> tuple[Role, ...]:
+    """The role of the amphora that holds the VIP comes last: the other is replaced first."""
+    roles = ROLES[desired.lb.topology]
+    owners = {
+        row.role
+        for row in desired.amphorae
+        if (heard := desired.heard.get(row.id)) and heard.vrrp_state == "MASTER"
+    }
+    return tuple(sorted(roles, key=lambda role: role in owners))
+
+
+def _build(
+    lb: LoadBalancer,
+    role: Role,
+    row: Amphora | None,
+    outgoing: Sequence[Amphora],
+    present: Sequence[Amphora],
+    desired: Desired,
+) -> BranchPlan:
+    """The whole chain; each step passes by what is made already."""
+    steps: list[Step] = [] if row else [RecordAmphora(role)]
+    steps += [CreateVrrpPort(), CreateServer(), AwaitServer(), AwaitAgent()]
+    if role is Role.STANDALONE:
+        # A SINGLE's VIP is configured on the amphora: never on two. The new one is complete but
+        # for the VIP when the old one goes.
+        failed = [one for one in desired.amphorae if _given_up(one)]
+        if failed:
+            return BranchPlan(row.id if row else None, tuple(steps))
+        if outgoing:
+            steps += [PlugNetworks(), Push(), *(Retire(one) for one in outgoing)]
+    steps += [PlugVip(), PlugNetworks(), Allocate()]
+    return BranchPlan(row.id if row else None, tuple(steps))
+
+
+def _configured(
+    desired: Desired, row: Amphora, wanted: frozenset[str], settings: PlanSettings
+) -> tuple[Step, ...]:
+    """Newest configuration, between the networks that it needs and those that it needs no more."""
+    steps: list[Step] = []
+    plugged = frozenset(row.plugged_networks)
+    if wanted - plugged:
+        steps.append(PlugNetworks())
+    key = configuration_key(desired.lb, desired.amphorae, settings)
+    stale = row.config_digest != key or row.generation != desired.lb.generation
+    if stale or steps or row.unreachable_since:
+        steps.append(Push(key))
+    if plugged - wanted:
+        steps.append(UnplugNetworks())
+    return tuple(steps)
+
+
+def _wanted_networks(lb: LoadBalancer, observed: Observed) -> frozenset[str]:
+    return frozenset(observed.member_networks.values()) - {lb.vip.network_id or ""}

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pass: load, observe, plan, run the steps, settle — until nothing is left or something waits.
+
+Nothing is kept between passes but what is in the database, so a crash needs no undo: the next
+pass finishes the work.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from octavia.db import events, explain, statuses, work
+from octavia.db.engine import Database
+from octavia.db.statuses import REPLACING, Reason
+from octavia.db.work import Lease
+from octavia.domain.errors import Transient
+from octavia.domain.statuses import ProvisioningStatus
+from octavia.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool, Resource
+from octavia.worker import flow
+from octavia.worker.observe import Desired, load, observe
+from octavia.worker.outcome import Done, Failed, Outcome, Wait
+from octavia.worker.plan import (
+    ROLES,
+    BranchPlan,
+    PlanSettings,
+    configuration_key,
+    is_serving,
+    plan,
+)
+from octavia.worker.settings import WorkerSettings
+from octavia.worker.world import Branch, Known, World
+
+LOG = logging.getLogger(__name__)
+
+_KINDS: Final = {
+    LoadBalancer: "loadbalancer",
+    Listener: "listener",
+    Pool: "pool",
+    Member: "member",
+    HealthMonitor: "healthmonitor",
+}
+# A pass that goes on longer than this gives the lease back between two rounds.
+_ROUNDS: Final = 50
+_WAIT_GROWTH: Final = 1.15
+_FAILURE_GROWTH: Final = 2.0
+_LONGEST_WAIT_S: Final = 5.0
+_LONGEST_RETRY_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass has learnt so far.
+
+    :param generation: what this pass applies; a write that comes meanwhile is the next pass's.
+    :param further: the load balancer got nearer to what is wanted.
+    :param looked_again: an amphora turned out to be out of reach, and compute was asked about it.
+    :param excluded: objects that HAProxy refused, with its words.
+    """
+
+    lease: Lease
+    generation: int | None = None
+    further: bool = False
+    looked_again: bool = False
+    excluded: dict[str, str] = field(default_factory=dict)
+
+
+class Reconciler:
+    """Brings load balancers to their desired state; safe to call at any moment, any number of times."""
+
+    def __init__(
+        self,
+        database: Database,
+        world: World,
+        settings: WorkerSettings,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self._database = database
+        self._world = world
+        self._settings = settings
+        self._executor = executor
+        self._known = Known()
+        self._plan_settings = PlanSettings(
+            unreachable=settings.unreachable,
+            fingerprint=repr((settings.haproxy, settings.keepalived)),
+        )
+
+    def reconcile(self, lease: Lease) -> None:
+        """One pass; what is left to do afterwards is in the work row.
+
+        :raises Fenced: another worker took over; it finishes the work.
+        """
+        this = Pass(lease)
+        for _ in range(_ROUNDS):
+            desired = load(self._database, lease.load_balancer_id)
+            if desired is None:
+                self._write(this, lambda tx: work.finish(tx, this.lease))
+                return
+            if this.generation not in (None, desired.lb.generation):
+                # Settle what is live before the next write, so that steady writes starve nobody.
+                self._settle(this, ())
+                return
+            this.generation = desired.lb.generation
+            try:
+                outcomes = self._round(this, desired)
+            except Transient as error:
+                outcomes = [Failed(error.why, code="TRANSIENT")]
+            fence = max((one.fenced_by or 0 for one in outcomes if isinstance(one, Failed)), default=0)
+            if fence > this.lease.fence:
+                this.lease = self._database.write(
+                    lambda tx, above=fence: work.raise_fence(tx, this.lease, above)  # type: ignore[misc]
+                )
+                continue
+            unfinished = [one for one in outcomes if not isinstance(one, Done)]
+            if outcomes and not unfinished and not self._delete_if_gone(this, desired):
+                this.further = True
+                self._renew_if_short(this)
+                continue
+            if desired.lb.leaving and outcomes and not unfinished:
+                return
+            if not this.looked_again and any(_is_unreachable(one) for one in unfinished):
+                this.looked_again = True
+                continue
+            self._settle(this, unfinished)
+            return
+        self._put_back(this, [Wait(0, "A long pass goes on")])
+
+    def _round(self, this: Pass, desired: Desired) -> list[Outcome]:
+        observed = observe(desired, self._world, self._known)
+        branches = plan(desired, observed, self._plan_settings)
+        if not branches:
+            return []
+        work_ = [(self._branch(this, desired, one), one.steps) for one in branches]
+        outcomes = flow.run(work_, self._executor)
+        this.further = this.further or any(isinstance(one, Done) and one.further for one in outcomes)
+        return outcomes
+
+    def _branch(self, this: Pass, desired: Desired, one: BranchPlan) -> Branch:
+        row = next((row for row in desired.amphorae if row.id == one.amphora_id), None)
+        return Branch(
+            database=self._database,
+            world=self._world,
+            settings=self._settings,
+            known=self._known,
+            lease=this.lease,
+            lb=desired.lb,
+            amphora=row,
+            peers=tuple(row for row in desired.amphorae if is_serving(row)),
+            excluded=this.excluded,
+        )
+
+    def _delete_if_gone(self, this: Pass, desired: Desired) -> bool:
+        """Everything that a leaving load balancer owned is gone: so is it."""
+        if not desired.lb.leaving or desired.amphorae:
+            return False
+        now = self._world.clock.now()
+
+        def change(tx: sa.Connection) -> None:
+            statuses.delete_load_balancer(tx, desired.lb.id, now)
+            events.record(tx, desired.lb.id, now, "Deleted")
+            work.finish(tx, this.lease)
+
+        self._write(this, change)
+        return True
+
+    # --- settling -----------------------------------------------------------------------------
+
+    def _settle(self, this: Pass, unfinished: Sequence[Outcome]) -> None:
+        """Write what has become true, then let go of the lease."""
+        desired = load(self._database, this.lease.load_balancer_id)
+        if desired is None:
+            self._write(this, lambda tx: work.finish(tx, this.lease))
+            return
+        now = self._world.clock.now()
+        lb = desired.lb
+        live = self._live(desired)
+        complete = not unfinished and self._is_complete(desired)
+
+        def change(tx: sa.Connection) -> None:
+            generation = work.guard(tx, this.lease)
+            if live is not None:
+                statuses.settle_children(tx, lb.id, live, now, failed=this.excluded)
+                statuses.observed(tx, lb.id, live)
+                self._fail_refused(tx, this, desired, now)
+            if not complete or live is None:
+                self._not_yet(tx, this, desired, unfinished, live, now)
+            elif generation != live:
+                # Written to meanwhile: it goes on at once, and steady writes starve nobody.
+                work.put_back(tx, this.lease, now, further=True)
+            else:
+                self._complete(tx, this, lb, now)
+
+        self._database.write(change)
+
+    def _live(self, desired: Desired) -> int | None:
+        """The generation that every amphora in reach acknowledged; None if there is none."""
+        if desired.lb.leaving:
+            return None
+        acknowledged = [
+            row.generation
+            for row in desired.amphorae
+            if is_serving(row) and row.unreachable_since is None and row.config_digest
+        ]
+        return min(acknowledged, default=None)
+
+    def _is_complete(self, desired: Desired) -> bool:
+        """Every amphora that there should be serves the newest generation, and no other is there."""
+        key = configuration_key(desired.lb, desired.amphorae, self._plan_settings)
+        return sorted(row.role for row in desired.amphorae) == sorted(ROLES[desired.lb.topology]) and all(
+            is_serving(row)
+            and row.unreachable_since is None
+            and row.replace_requested is None
+            and row.config_digest == key
+            for row in desired.amphorae
+        )
+
+    def _complete(self, tx: sa.Connection, this: Pass, lb: LoadBalancer, now: datetime) -> None:
+        shown_until = self._replacement_shown_until(tx, lb)
+        if shown_until and now < shown_until:
+            work.put_back(tx, this.lease, shown_until, further=True)
+            return
+        if lb.provisioning_status is not ProvisioningStatus.ACTIVE:
+            events.record(tx, lb.id, now, f"Generation {lb.generation} is live")
+        statuses.settle_load_balancer(tx, lb.id, now)
+        statuses.clear_reasons(tx, lb.id, keep=this.excluded)
+        if this.excluded:
+            # Everything else is live; what was refused is tried again, ever more seldom.
+            work.put_back(tx, this.lease, now + self._retry_delay(this, 10), further=False)
+        else:
+            work.finish(tx, this.lease)
+
+    def _replacement_shown_until(self, tx: sa.Connection, lb: LoadBalancer) -> datetime | None:
+        reason = explain.reason_of(tx, lb.id)
+        if reason is None or reason.code != REPLACING:
+            return None
+        return reason.since + self._settings.replacement_shown
+
+    def _fail_refused(self, tx: sa.Connection, this: Pass, desired: Desired, now: datetime) -> None:
+        for resource in desired.lb.walk():
+            if resource.id in this.excluded:
+                words = this.excluded[resource.id]
+                reason = Reason("REFUSED", f"HAProxy does not accept it: {words}")
+                statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now)
+
+    def _not_yet(
+        self,
+        tx: sa.Connection,
+        this: Pass,
+        desired: Desired,
+        unfinished: Sequence[Outcome],
+        live: int | None,
+        now: datetime,
+    ) -> None:
+        """Come again later, and say why."""
+        lb = desired.lb
+        due_at = now + self._delay(this, unfinished)
+        reason = _reason(unfinished)
+        standing = explain.reason_of(tx, lb.id)
+        replacing = standing is not None and standing.code == REPLACING
+        if replacing and standing and live == lb.generation:
+            if now - standing.since > self._settings.replacement_hidden:
+                statuses.settle_load_balancer(tx, lb.id, now)
+            statuses.next_try(tx, lb.id, due_at)
+        elif live != lb.generation and now - this.lease.wanted_since > self._settings.deadline:
+            statuses.fail_pending(tx, lb.id, reason, now, due_at)
+        elif any(isinstance(one, Failed) for one in unfinished) or this.lease.attempts:
+            statuses.explain(tx, lb.id, lb.id, reason, now, due_at)
+        work.put_back(tx, this.lease, due_at, further=this.further)
+
+    def _put_back(self, this: Pass, unfinished: Sequence[Outcome]) -> None:
+        now = self._world.clock.now()
+        delay = self._delay(this, unfinished)
+        self._write(this, lambda tx: work.put_back(tx, this.lease, now + delay, further=this.further))
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def _delay(self, this: Pass, unfinished: Sequence[Outcome]) -> timedelta:
+        """Until the next pass: the soonest that an outcome asks for, longer with every attempt."""
+        delays = [
+            self._retry_delay(this, one.retry_after)
+            if isinstance(one, Failed)
+            else self._wait_delay(this, one.seconds)
+            for one in unfinished
+            if isinstance(one, Failed | Wait)
+        ]
+        return min(delays, default=timedelta(0))
+
+    @staticmethod
+    def _wait_delay(this: Pass, seconds: float) -> timedelta:
+        attempts = 0 if this.further else this.lease.attempts
+        return timedelta(seconds=min(seconds * _WAIT_GROWTH ** min(attempts, 60), _LONGEST_WAIT_S))
+
+    @staticmethod
+    def _retry_delay(this: Pass, seconds: float) -> timedelta:
+        attempts = 0 if this.further else this.lease.attempts
+        return timedelta(seconds=min(seconds * _FAILURE_GROWTH ** min(attempts, 20), _LONGEST_RETRY_S))
+
+    def _renew_if_short(self, this: Pass) -> None:
+        now = self._world.clock.now()
+        if this.lease.until - now < self._settings.lease / 2:
+            this.lease = self._database.write(
+                lambda tx: work.renew(tx, this.lease, now, self._settings.lease)
+            )
+
+    def _write(self, this: Pass, change: Callable[[sa.Connection], object]) -> None:
+        def guarded(tx: sa.Connection) -> None:
+            work.guard(tx, this.lease)
+            change(tx)
+
+        self._database.write(guarded)
+
+
+def _kind(resource: Resource) -> str:
+    return _KINDS[type(resource)]
+
+
+def _is_unreachable(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.code == "UNREACHABLE"
+
+
+def _reason(unfinished: Sequence[Outcome]) -> Reason:
+    """What to tell the tenant: a failure before a wait."""
+    for one in unfinished:
+        if isinstance(one, Failed):
+            return Reason(one.code, one.why)
+    for one in unfinished:
+        if isinstance(one, Wait):
+            return Reason("WAITING", one.why)
+    return Reason("WAITING", "Another pass is needed")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step that makes a generation live on one amphora."""
+
+import logging
+from dataclasses import dataclass
+
+from octavia.dataplane.haproxy import render as haproxy
+from octavia.dataplane.keepalived import render as keepalived
+from octavia.domain.errors import Refused, Unreachable
+from octavia.domain.tree import Role
+from octavia.drivers.amphora.contract import Applied, Configuration
+from octavia.worker.outcome import Done, Outcome
+from octavia.worker.world import Branch
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """The amphora runs the newest generation, as far as HAProxy accepts it.
+
+    :param key: recorded as acknowledged; None for a push that only prepares.
+    """
+
+    key: str | None = None
+
+    def apply(self, branch: Branch) -> Outcome:
+        """Render, send, record the acknowledgement."""
+        row = branch.row
+        try:
+            if row.id not in branch.known.agents:
+                branch.known.agents[row.id] = branch.world.amphora.info(row)
+            applied = self._apply(branch)
+        except Unreachable as error:
+            if row.unreachable_since is None:
+                branch.record(
+                    f"Amphora {row.id} is out of reach: {error}",
+                    unreachable_since=branch.world.clock.now(),
+                )
+            branch.known.agents.pop(row.id, None)
+            raise
+        if applied.reload_reason:
+            LOG.info("Amphora %s reloaded HAProxy: %s", row.id, applied.reload_reason)
+        if self.key is not None:
+            branch.record(generation=applied.generation, config_digest=self.key, unreachable_since=None)
+        return Done(further=True)
+
+    def _apply(self, branch: Branch) -> Applied:
+        """Send it; what HAProxy refuses is left out, so that the rest goes live."""
+        while True:
+            rendered = self._haproxy(branch)
+            configuration = Configuration(
+                load_balancer_id=branch.lb.id,
+                generation=branch.lb.generation,
+                haproxy=rendered.text if rendered else None,
+                keepalived=self._keepalived(branch),
+            )
+            try:
+                return branch.world.amphora.apply(branch.row, configuration, fence=branch.lease.fence)
+            except Refused as refusal:
+                guilty = rendered.blame(refusal.why) if rendered else None
+                if guilty is None or guilty in branch.excluded:
+                    raise
+                LOG.warning("HAProxy refuses %s of %s: %s", guilty, branch.lb.id, refusal.why)
+                branch.excluded[guilty] = refusal.why
+
+    @staticmethod
+    def _haproxy(branch: Branch) -> haproxy.Rendered | None:
+        rendered = haproxy.render(
+            branch.lb,
+            branch.peers,
+            branch.settings.haproxy,
+            amphora_id=branch.row.id,
+            haproxy_version=branch.known.agents[branch.row.id].haproxy_version,
+            excluded=frozenset(branch.excluded),
+        )
+        if rendered:
+            branch.excluded.update(rendered.refused)
+        return rendered
+
+    @staticmethod
+    def _keepalived(branch: Branch) -> str | None:
+        if branch.row.role is Role.STANDALONE:
+            return None
+        return keepalived.render(
+            branch.lb, branch.row, branch.peers, branch.settings.keepalived, _vip_subnets(branch)
+        )
+
+
+def _vip_subnets(branch: Branch) -> list[keepalived.VipSubnet]:
+    """Where each VIP lives, for the routes that keepalived brings along with it."""
+    lb = branch.lb
+    vips = [(lb.vip.ip_address, lb.vip.subnet_id)]
+    vips += [(vip.ip_address, vip.subnet_id) for vip in lb.additional_vips]
+    found = []
+    for address, subnet_id in vips:
+        if address and subnet_id:
+            subnet = branch.known.subnets.get(subnet_id)
+            if subnet is None:
+                subnet = branch.world.network.get_subnet(subnet_id)
+                branch.known.subnets[subnet_id] = subnet
+            found.append(
+                keepalived.VipSubnet(
+                    vip_address=address,
+                    cidr=subnet.cidr,
+                    gateway=subnet.gateway_ip,
+                    host_routes=tuple((route.destination, route.nexthop) for route in subnet.host_routes),
+                )
+            )
+    return found
