@@ -5,6 +5,7 @@ Nothing is kept between passes but what is in the database, so a crash needs no 
 pass finishes the work.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -307,6 +308,7 @@ class Reconciler:
             )
 
     def _write(self, this: Pass, change: Callable[[sa.Connection], object]) -> None:
+        @functools.wraps(change)  # transactions go by the name of what they change
         def guarded(tx: sa.Connection) -> None:
             work.guard(tx, this.lease)
             change(tx)

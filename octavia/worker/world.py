@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a pass works with: the drivers, the clock, and the branch of one amphora."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -72,6 +73,7 @@ class Branch:
         :raises Fenced: the lease is another's by now.
         """
 
+        @functools.wraps(change)  # transactions go by the name of what they change
         def guarded(tx: sa.Connection) -> _T:
             work.guard(tx, self.lease)
             return change(tx)

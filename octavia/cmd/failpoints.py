@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places where a process can be made to die, so that tests can prove that it does no harm.
+
+Every call of a driver and every commit has a point before and after it. Nothing is wrapped unless
+the environment asks for it:
+
+``OCTAVIA_FAILPOINT=NAME``
+    SIGKILL ourselves when the point of that name is reached for the first time.
+``OCTAVIA_FAILPOINT_LOG=FILE``
+    Append the name of every point that is reached, a line each.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+
+from octavia.db.engine import Database
+
+_D = TypeVar("_D")
+_T = TypeVar("_T")
+
+
+class Failpoints:
+    """What the environment asks for."""
+
+    def __init__(self, deadly: str | None, log: str | None) -> None:
+        self._deadly = deadly
+        self._lock = threading.Lock()
+        self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None  # noqa: SIM115
+
+    @classmethod
+    def from_environment(cls) -> "Failpoints | None":
+        """None when nobody asks, as in every production."""
+        deadly, log = os.environ.get("OCTAVIA_FAILPOINT"), os.environ.get("OCTAVIA_FAILPOINT_LOG")
+        return cls(deadly, log) if deadly or log else None
+
+    def reach(self, name: str) -> None:
+        """Die here, if this is the place."""
+        if self._log:
+            with self._lock:
+                self._log.write(f"{name}\n")
+        if name == self._deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, driver: _D, family: str) -> _D:
+        """The driver with a point before and after each of its calls."""
+        return cast(_D, _Watched(driver, family, self))
+
+
+class _Watched:
+    def __init__(self, driver: object, family: str, points: Failpoints) -> None:
+        self._driver = driver
+        self._family = family
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._driver, name)
+        if not callable(attribute):
+            return attribute
+        point = f"{self._family}.{name}"
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self._points.reach(f"{point} before")
+            result = attribute(*args, **kwargs)
+            self._points.reach(f"{point} after")
+            return result
+
+        return watched
+
+
+class WatchedDatabase(Database):
+    """A database with a point before and after each commit, named after what was changed."""
+
+    def __init__(self, engine: sa.Engine, points: Failpoints) -> None:
+        super().__init__(engine)
+        self._points = points
+
+    def write(self, change: Callable[[sa.Connection], _T]) -> _T:
+        """Commit between two points."""
+        name = f"commit {change.__module__.removeprefix('octavia.')}.{change.__qualname__}"
+
+        def before_commit(tx: sa.Connection) -> _T:
+            result = change(tx)
+            self._points.reach(f"{name} before")
+            return result
+
+        result = super().write(before_commit)
+        self._points.reach(f"{name} after")
+        return result
