@@ -374,14 +374,18 @@ def test_a_member_on_another_network_gets_an_interface_there_and_loses_it(
 
     def near(one: LoadBalancer) -> LoadBalancer:
         (pool,) = one.pools
-        *rest, there = pool.members
-        left = replace(
-            there,
-            provisioning_status=P.PENDING_DELETE,
-            delete_requested=True,
-            generation=one.generation,
+        members = tuple(
+            replace(
+                each,
+                provisioning_status=P.PENDING_DELETE,
+                delete_requested=True,
+                generation=one.generation,
+            )
+            if each.subnet_id == subnet.id
+            else each
+            for each in pool.members
         )
-        return one.with_pool(replace(pool, members=(*rest, left)))
+        return one.with_pool(replace(pool, members=members))
 
     world.change(lb.id, near)
     world.passes()
