@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of HAProxy's runtime socket: commands, what its answers mean, its tables.
+
+Sockets are not here: the amphora agent owns them. Answers are those of HAProxy 2.4 to 3.0
+(management guide, section 9.3); they are the only interface that it offers.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from octavia.dataplane.haproxy.model import HaproxyConfig
+from octavia.dataplane.haproxy.server import ServerKey, all_servers
+
+SHOW_INFO: Final = "show info"
+SHOW_SERVERS_STATE: Final = "show servers state"
+SHOW_LISTENERS: Final = "show stat -1 1 -1"
+SHOW_POOLS: Final = "show stat -1 6 -1"
+SHOW_ALL: Final = "show stat -1 -1 -1"
+
+
+class Verdict(Enum):
+    """What an answer means for whoever sent the command."""
+
+    DONE = "done"
+    BUSY = "busy"  # not yet: the same command will succeed later
+    FAILED = "failed"  # reload instead
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line for the socket.
+
+    :param done: a pattern that the whole of a good answer matches.
+    :param busy: a pattern of the answer that asks for patience; None if there is none.
+    """
+
+    text: str
+    done: str = ""
+    busy: str | None = None
+
+    def verdict(self, answer: str) -> Verdict:
+        """What HAProxy's answer to this command means."""
+        said = answer.strip()
+        if re.fullmatch(self.done, said):
+            return Verdict.DONE
+        if self.busy is not None and re.match(self.busy, said):
+            return Verdict.BUSY
+        return Verdict.FAILED
+
+
+def add_server(key: ServerKey, endpoint: str, words: Iterable[str]) -> Command:
+    """Make a server; it begins in maintenance, its health checks off."""
+    # A server added at runtime does not get the default of -1 and would never keep a
+    # connection for reuse (HAProxy 2.6: `show servers conn`, idle_lim 0).
+    pool = ("pool-max-conn", "-1", "pool-purge-delay", "5s")
+    return Command(
+        " ".join(("add server", str(key), endpoint, *words, *pool)), done=r"New server registered\."
+    )
+
+
+def enable_health(key: ServerKey) -> Command:
+    """Begin checking a server that was added with a check."""
+    return Command(f"enable health {key}")
+
+
+def set_state(key: ServerKey, *, ready: bool) -> Command:
+    """In or out of maintenance. Maintenance ends no session; it only takes no new one."""
+    return Command(f"set server {key} state {'ready' if ready else 'maint'}")
+
+
+def set_weight(key: ServerKey, weight: int) -> Command:
+    """0 to 256; 0 drains."""
+    return Command(f"set server {key} weight {weight}")
+
+
+def set_address(key: ServerKey, address: str, port: int) -> Command:
+    """Where the next connection goes; present ones stay."""
+    return Command(
+        f"set server {key} addr {address} port {port}",
+        done=r"(IP changed from|no need to change the addr).* by 'stats socket command'",
+    )
+
+
+def set_check_address(key: ServerKey, address: str, port: int | None) -> Command:
+    """Whom the health check asks; without a port, at the server's own."""
+    at_port = "" if port is None else f" port {port}"
+    return Command(f"set server {key} check-addr {address}{at_port}")
+
+
+def set_check_port(key: ServerKey, port: int) -> Command:
+    """At which port the health check asks."""
+    return Command(f"set server {key} check-port {port}", done=r"(health check port updated\.?)?")
+
+
+def compute_cookies(backend: str) -> Command:
+    """Give servers added at runtime their cookie; those of the others do not change."""
+    return Command(f"enable dynamic-cookie backend {backend}")
+
+
+def delete_server(key: ServerKey) -> Command:
+    """Forget a server in maintenance; busy as long as it has a session. Absent is a success."""
+    return Command(
+        f"del server {key}",
+        done=r"Server deleted\.|No such server\.|No such backend\.",
+        busy=r"Server still has connections attached",
+    )
+
+
+def shut_sessions(key: ServerKey) -> Command:
+    """End what is left on a server whose time is up. Absent is a success."""
+    return Command(f"shutdown sessions server {key}", done=r"(No such (server|backend)\.)?")
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+class RowType(Enum):
+    """What a row of ``show stat`` is about."""
+
+    LISTENER = "0"  # frontend
+    POOL = "1"  # backend
+    MEMBER = "2"  # server
+    SOCKET = "3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """One row of ``show stat``, the columns that we read; counters since HAProxy started."""
+
+    proxy: str
+    server: str
+    type: RowType
+    status: str
+    weight: int
+    cookie: str
+    current_sessions: int
+    total_sessions: int
+    bytes_in: int
+    bytes_out: int
+    request_errors: int
+
+
+def parse_stat(text: str) -> list[Stat]:
+    """The rows of ``show stat``.
+
+    :raises ValueError: it is no such table.
+    """
+    if not text.startswith("# "):
+        raise ValueError(f"HAProxy's answer is no table: {text[:80]!r}")
+    try:
+        return [_stat(row) for row in csv.DictReader(text[2:].splitlines()) if row.get("pxname")]
+    except KeyError as error:
+        raise ValueError(f"HAProxy's table has no column {error}") from error
+
+
+def _stat(row: Mapping[str, str | None]) -> Stat:
+    return Stat(
+        proxy=row["pxname"] or "",
+        server=row["svname"] or "",
+        type=RowType(row["type"]),
+        status=row["status"] or "",
+        weight=int(row["weight"] or 0),
+        cookie=row.get("cookie") or "",
+        current_sessions=int(row["scur"] or 0),
+        total_sessions=int(row["stot"] or 0),
+        bytes_in=int(row["bin"] or 0),
+        bytes_out=int(row["bout"] or 0),
+        request_errors=int(row["ereq"] or 0),
+    )
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """``show info`` as a mapping, like ``{"Version": "2.6.12", "Uptime_sec": "12"}``."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+
+
+@dataclass(frozen=True, slots=True)
+class ServersState:
+    """``show servers state``: its version, the names of its columns, its rows.
+
+    :param rows: each maps a column to its word.
+    """
+
+    version: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, str], ...]
+
+    def text(self) -> str:
+        """As HAProxy reads it from its server-state-file."""
+        table = (" ".join(row[column] for column in self.columns) for row in self.rows)
+        return "\n".join((self.version, "# " + " ".join(self.columns), *table)) + "\n"
+
+
+def parse_servers_state(text: str) -> ServersState:
+    """The table that ``show servers state`` prints.
+
+    :raises ValueError: it is none, or of a version that is not 1.
+    """
+    read = [line for line in text.splitlines() if line.strip()]
+    if len(read) < 2 or read[0].strip() != "1" or not read[1].startswith("# "):
+        raise ValueError(f"HAProxy's answer is no state of servers: {text[:80]!r}")
+    columns = tuple(read[1][2:].split())
+    rows = (line.split() for line in read[2:])
+    return ServersState("1", columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
+
+
+_MAINTENANCE_OR_DRAIN: Final = 0x01 | 0x02 | 0x08 | 0x10 | 0x20 | 0x40
+
+_NO_TARGETS_OF_CHECKS: Final = {
+    "srv_check_port": "0",
+    "srv_check_addr": "-",
+    "srv_agent_addr": "-",
+    "srv_agent_port": "0",
+}
+
+
+def state_for_reload(state: str, wanted: HaproxyConfig) -> str:
+    """What the server-state-file should say, given what the running process says.
+
+    The file exists so that a reload remembers who is up. But HAProxy restores from it everything
+    that the runtime socket was ever told, and prefers that to its configuration: a weight set at
+    runtime would outlive a reload that changes it, and a member disabled at runtime would stay so
+    for ever. So only health survives, and only of servers that stay what they are; all else comes
+    from the wanted configuration.
+
+    :param state: what ``show servers state`` answered.
+    :raises ValueError: that is no such table, or a wanted server cannot be compared.
+    """
+    servers, table, rows = all_servers(wanted), parse_servers_state(state), []
+    for row in table.rows:
+        server = servers.get(ServerKey(row["be_name"], row["srv_name"]))
+        if server is None or server.disabled or int(row["srv_admin_state"]) & _MAINTENANCE_OR_DRAIN:
+            continue
+        if (row["srv_addr"], row["srv_port"]) != (server.address, str(server.port)):
+            continue
+        weight = str(server.weight)
+        configured = {"srv_uweight": weight, "srv_iweight": weight, "srv_admin_state": "0"}
+        known = {name: word for name, word in _NO_TARGETS_OF_CHECKS.items() if name in row}
+        rows.append({**row, **configured, **known})
+    return ServersState(table.version, table.columns, tuple(rows)).text()
