@@ -45,6 +45,11 @@ class Installation:
         return self.state_directory / "amphorae"
 
     @property
+    def demo(self) -> Path:
+        """One directory a web server of the demo."""
+        return self.state_directory / "demo"
+
+    @property
     def address_book(self) -> Path:
         """The file of ports and addresses."""
         return self.state_directory / "addresses.json"

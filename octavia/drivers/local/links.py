@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.nftables.main import NFTables
 
 from octavia.domain.errors import Terminal, Transient
 
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 _CLONE_NEWNET: Final = 0x40000000
 _UNREACHABLE: Final = 7  # RTN_UNREACHABLE
 _IFA_F_NODAD: Final = 0x02
+_NF_INET_FORWARD: Final = 2
+_NF_DROP: Final = 0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -129,6 +132,33 @@ def _allow_ipv6(name: str) -> None:
 def has_ipv6() -> bool:
     """Does this kernel speak IPv6 at all?"""
     return Path("/proc/sys/net/ipv6").exists()
+
+
+def bridges_are_filtered() -> bool:
+    """Can a firewall of this machine drop packets from one port of a bridge to another?
+
+    Without the switches of br_netfilter, which Docker sets, bridged packets pass no firewall at all.
+    """
+    switches = Path("/proc/sys/net/bridge")
+    passes = any(
+        (switches / name).exists() and (switches / name).read_text().strip() == "1"
+        for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
+    )
+    return passes and _forwarding_is_dropped()
+
+
+def _forwarding_is_dropped() -> bool:
+    try:
+        with NFTables(nfgen_family=0) as firewall:
+            chains = list(firewall.get_chains())
+    except (NetlinkError, OSError):
+        return False  # this kernel has no nftables, so nobody can have told it to drop anything
+    return any(
+        dict(hook["attrs"]).get("NFTA_HOOK_HOOKNUM") == _NF_INET_FORWARD
+        and chain.get_attr("NFTA_CHAIN_POLICY") == _NF_DROP
+        for chain in chains
+        if (hook := chain.get_attr("NFTA_CHAIN_HOOK")) is not None
+    )
 
 
 def ensure_unreachable(cidr: str, *, metric: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def make_private_directory(path: Path) -> None:
-    """Make it and its parents, itself mode 0700; existing is a success."""
+    """Make it, mode 0700; existing is a success. Missing parents get the usual mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
