@@ -122,12 +122,17 @@ def _parse(
 
 
 def load_standalone(
-    argv: Sequence[str], state_dir: Path, *, program: str = "octavia-standalone"
+    argv: Sequence[str],
+    state_dir: Path,
+    *,
+    program: str = "octavia-standalone",
+    more: Defaults = NO_DEFAULTS,
 ) -> cfg.ConfigOpts:
     """The configuration of everything in one process: standalone's defaults, then ``<state>/octavia.conf``.
 
     Files of ``/etc/octavia`` are not read: they are a production's on the same machine.
 
+    :param more: further defaults, such as secrets of this installation.
     :raises: as :func:`load`.
     """
     file = state_dir / "octavia.conf"
@@ -135,7 +140,7 @@ def load_standalone(
     # Twice, since the controller's address is a default that follows from an option.
     first = _parse(argv, program=program, files=files)
     chosen = standalone.defaults(state_dir, first.standalone.management_cidr)
-    return load(argv, program=program, files=files, defaults=chosen)
+    return load(argv, program=program, files=files, defaults={**chosen, **more})
 
 
 def version() -> str:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs of options that contradict each other, noticed when a process starts."""
 
-from ipaddress import ip_address
-
 from oslo_config import cfg
 
 from octavia.config.values import TLS_VERSIONS
@@ -17,7 +15,6 @@ def check(conf: cfg.ConfigOpts) -> None:
     _check_tls_versions(conf.api_settings)
     _check_ciphers(conf.api_settings)
     _check_vrrp(conf.keepalived_vrrp)
-    _check_noauth(conf.api_settings)
 
 
 def _check_tls_versions(api: cfg.ConfigOpts.GroupAttr) -> None:
@@ -49,13 +46,4 @@ def _check_vrrp(vrrp: cfg.ConfigOpts.GroupAttr) -> None:
         raise Contradiction(
             f"[keepalived_vrrp] vrrp_advert_int = {vrrp.vrrp_advert_int} needs vrrp_version = 3:"
             " VRRP version 2 counts whole seconds."
-        )
-
-
-def _check_noauth(api: cfg.ConfigOpts.GroupAttr) -> None:
-    loopback = ip_address(api.bind_host).is_loopback
-    if api.auth_strategy == "noauth" and not loopback and not api.allow_noauth_beyond_loopback:
-        raise Contradiction(
-            f"[api_settings] auth_strategy = noauth on {api.bind_host} would make everybody who can reach it"
-            " admin: bind to 127.0.0.1, use keystone, or set allow_noauth_beyond_loopback = True."
         )

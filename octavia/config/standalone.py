@@ -54,18 +54,11 @@ class SubnetPlan:
 def parse_networks(items: Sequence[str]) -> tuple[SubnetPlan, ...]:
     """The value of ``networks``, understood.
 
-    :raises ValueError: an item is malformed, a subnet is named twice, or two CIDRs overlap.
+    Doubles and overlaps are for the network driver to refuse.
+
+    :raises ValueError: an item is malformed.
     """
-    plans: list[SubnetPlan] = []
-    for item in items:
-        plan = _parse_network(item)
-        for other in plans:
-            if other.subnet == plan.subnet:
-                raise ValueError(f"[standalone] networks names subnet {plan.subnet} twice")
-            if _overlap(other.cidr, plan.cidr):
-                raise ValueError(f"[standalone] networks: {plan.cidr} overlaps {other.cidr}")
-        plans.append(plan)
-    return tuple(plans)
+    return tuple(_parse_network(item) for item in items)
 
 
 def _parse_network(item: str) -> SubnetPlan:
@@ -74,10 +67,6 @@ def _parse_network(item: str) -> SubnetPlan:
     if not equals or not network or (slash and not subnet):
         raise ValueError(f"[standalone] networks: {item!r} is not name=CIDR or network/subnet=CIDR")
     return SubnetPlan(network, subnet or network, ip_network(cidr.strip()))
-
-
-def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
 
 
 def controller_address(management_cidr: str) -> str:
