@@ -4,8 +4,8 @@
 Every call of a driver and every commit has a point before and after it. Nothing is wrapped unless
 the environment asks for it:
 
-``OCTAVIA_FAILPOINT=NAME``
-    SIGKILL ourselves when the point of that name is reached for the first time.
+``OCTAVIA_FAILPOINT=NAME`` or ``NAME #3``
+    SIGKILL ourselves when the point of that name is reached for the first time, or for the third.
 ``OCTAVIA_FAILPOINT_LOG=FILE``
     Append the name of every point that is reached, a line each.
 """
@@ -28,7 +28,8 @@ class Failpoints:
     """What the environment asks for."""
 
     def __init__(self, deadly: str | None, log: str | None) -> None:
-        self._deadly = deadly
+        self._deadly, _, pass_number = (deadly or "").partition(" #")
+        self._passes_left = int(pass_number or 1)
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None  # noqa: SIM115
 
@@ -40,11 +41,13 @@ class Failpoints:
 
     def reach(self, name: str) -> None:
         """Die here, if this is the place."""
-        if self._log:
-            with self._lock:
+        with self._lock:
+            if self._log:
                 self._log.write(f"{name}\n")
-        if name == self._deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+            if name == self._deadly:
+                self._passes_left -= 1
+                if self._passes_left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, driver: _D, family: str) -> _D:
         """The driver with a point before and after each of its calls."""

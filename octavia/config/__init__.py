@@ -108,6 +108,8 @@ def _parse(
     conf = cfg.ConfigOpts() if conf is None else conf
     register(conf)
     log.register_options(conf)
+    # A line a request to an agent is for those who look for it.
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), "httpx=WARNING", "alembic=WARNING"])
     for (section, option), value in defaults.items():
         conf.set_default(option, value, group=None if section == "DEFAULT" else section)
     conf(

@@ -4,11 +4,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from octavia.db import tables as t
+from octavia.db.upsert import upsert
 from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, Role
 
@@ -24,6 +26,11 @@ def get(tx: sa.Connection, amphora_id: str) -> Amphora | None:
     """One amphora; None when there is none or it is DELETED."""
     found = _load(tx, t.amphora.c.id == amphora_id)
     return found[0] if found else None
+
+
+def serving(tx: sa.Connection) -> tuple[Amphora, ...]:
+    """Every amphora that takes configuration, of all load balancers."""
+    return _load(tx, t.amphora.c.status.in_((AmphoraStatus.ALLOCATED, AmphoraStatus.FAILOVER_STOPPED)))
 
 
 def all_ids(tx: sa.Connection) -> set[str]:
@@ -127,44 +134,51 @@ class Heard:
     generation: int | None = None
 
 
-def record_heard(tx: sa.Connection, heard: Mapping[str, Heard]) -> None:
-    """Remember when amphorae were last heard of, a whole batch in a few statements."""
-    rows = [
-        {
-            "an_id": amphora_id,
-            "heard_at": one.at,
-            "state": one.vrrp_state,
-            "live": one.generation,
-        }
-        for amphora_id, one in sorted(heard.items())
-    ]
+def record_heard(
+    tx: sa.Connection, heard: Mapping[str, Heard], known: Mapping[str, Heard] | None = None
+) -> None:
+    """Remember when amphorae were last heard of, a whole batch in a few statements.
+
+    :param known: what the database says of those it knows; None reads it. Only ``at`` may be stale.
+    """
     table = t.amphora_health
-    known = set(
-        tx.execute(sa.select(table.c.amphora_id).where(table.c.amphora_id.in_(list(heard)))).scalars()
-    )
-    old = [row for row in rows if row["an_id"] in known]
-    new = [row for row in rows if row["an_id"] not in known]
-    if old:
-        tx.execute(
-            sa.update(table)
-            .where(table.c.amphora_id == sa.bindparam("an_id"))
-            .values(
-                last_update=sa.bindparam("heard_at"),
-                vrrp_state=sa.bindparam("state"),
-                generation=sa.bindparam("live"),
-            ),
-            old,
-        )
-    if new:
-        tx.execute(
-            sa.insert(table).values(
-                amphora_id=sa.bindparam("an_id"),
-                last_update=sa.bindparam("heard_at"),
-                vrrp_state=sa.bindparam("state"),
-                generation=sa.bindparam("live"),
-            ),
-            new,
-        )
+    if known is None:
+        rows = tx.execute(sa.select(table).where(table.c.amphora_id.in_(list(heard))))
+        known = {row.amphora_id: Heard(row.last_update, row.vrrp_state, row.generation) for row in rows}
+    same: dict[datetime, list[str]] = {}
+    differing = []
+    for amphora_id, one in sorted(heard.items()):
+        before = known.get(amphora_id)
+        if before and (before.vrrp_state, before.generation) == (one.vrrp_state, one.generation):
+            same.setdefault(one.at, []).append(amphora_id)
+        else:
+            differing.append(
+                {
+                    "amphora_id": amphora_id,
+                    "busy": False,
+                    "last_update": one.at,
+                    "vrrp_state": one.vrrp_state,
+                    "generation": one.generation,
+                }
+            )
+    for at, amphora_ids in same.items():
+        tx.execute(_STILL_THERE, {"ids": amphora_ids, "at": at})
+    if differing:
+        tx.execute(_heard_anew(tx.dialect.name), differing)
+
+
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_STILL_THERE: Final = (
+    sa.update(t.amphora_health)
+    .where(t.amphora_health.c.amphora_id.in_(_IDS))
+    .values(last_update=sa.bindparam("at"))
+)
+
+
+@cache
+def _heard_anew(dialect: str) -> sa.Executable:
+    columns = ("last_update", "vrrp_state", "generation")
+    return upsert(dialect, t.amphora_health, lambda incoming: {name: incoming(name) for name in columns})
 
 
 def health(tx: sa.Connection, load_balancer_id: str) -> dict[str, Heard]:

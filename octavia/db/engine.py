@@ -9,7 +9,7 @@ side effects outside the database.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exception
@@ -20,6 +20,9 @@ from sqlalchemy import event, pool
 from octavia.domain.errors import Transient
 
 _T = TypeVar("_T")
+
+Connection: TypeAlias = sa.Connection
+"""A transaction, as those name it who know no SQL."""
 
 _RETRIES = 20
 _SQLITE_BUSY_S = 30.0

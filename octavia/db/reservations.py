@@ -47,6 +47,11 @@ def expire(tx: sa.Connection, now: datetime) -> list[str]:
     return old
 
 
+def forget_all(tx: sa.Connection) -> int:
+    """Whoever made reservations is known to be dead; how many there were."""
+    return tx.execute(sa.delete(t.reservation)).rowcount
+
+
 def known_load_balancers(tx: sa.Connection) -> set[str]:
     """Ids that may own resources: every load balancer not DELETED, and every reservation."""
     rows = sa.select(t.load_balancer.c.id).where(t.load_balancer.c.provisioning_status != "DELETED")

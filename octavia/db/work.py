@@ -90,7 +90,9 @@ def take(
         # The load balancer was purged under its work row: nothing is left to do.
         tx.execute(sa.delete(t.work).where(mine))
         return None
-    tx.execute(sa.update(t.load_balancer).where(t.load_balancer.c.id == load_balancer_id).values(fence=fence + 1))
+    tx.execute(
+        sa.update(t.load_balancer).where(t.load_balancer.c.id == load_balancer_id).values(fence=fence + 1)
+    )
     row = tx.execute(sa.select(t.work).where(mine)).one()
     return Lease(load_balancer_id, fence + 1, owner, until, row.attempts, row.wanted_since, row.announced)
 
@@ -164,6 +166,11 @@ def finish(tx: sa.Connection, lease: Lease) -> bool:
         tx.execute(sa.update(t.work).where(mine).values(lease_owner=None, lease_until=None))
         return False
     return True
+
+
+def free_all(tx: sa.Connection) -> None:
+    """Every lease is over: whoever held one is known to be dead. Should he not be, his fence refuses him."""
+    tx.execute(sa.update(t.work).values(lease_owner=None, lease_until=None))
 
 
 def _free(now: datetime) -> sa.ColumnElement[bool]:

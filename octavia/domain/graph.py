@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from octavia.domain import rules
-from octavia.domain.errors import Invalid
+from octavia.domain.errors import NotFound
 from octavia.domain.rules import Births, Deployment, Values, invalid
 from octavia.domain.tree import LoadBalancer, Pool
 
@@ -107,7 +107,8 @@ def _with_listener(
 ) -> LoadBalancer:
     values: dict[str, Any] = dict(item.values)
     if values.get("default_pool_id") is not None:
-        raise Invalid("Unknown attribute for argument loadbalancer.listeners: default_pool_id")
+        # No pool can have an id before the load balancer exists.
+        raise NotFound("Pool", values["default_pool_id"])
     rules.check_listener_allowed(values, deployment)
     if item.default_pool:
         pool = pools[item.default_pool.name]

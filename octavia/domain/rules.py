@@ -505,9 +505,7 @@ def _exploded(address: str) -> str:
     return ip_address(address).exploded.upper()
 
 
-def new_members(
-    lb: LoadBalancer, pool: Pool, items: Iterable[Values], births: Births
-) -> tuple[Member, ...]:
+def new_members(lb: LoadBalancer, pool: Pool, items: Iterable[Values], births: Births) -> tuple[Member, ...]:
     """Members that fit into the pool, which they are not part of yet.
 
     :raises Conflict: two share an address and a port.
@@ -606,10 +604,9 @@ def replace_members(
     kept = []
     for member in pool.members:
         if member.id in matching:
-            member = replace(_touched(lb, member), **_batch_changes(matching[member.id]))
-        elif member.id in gone:
-            member = _leaving(lb, member)
-        kept.append(member)
+            kept.append(replace(_touched(lb, member), **_batch_changes(matching[member.id])))
+        else:
+            kept.append(_leaving(lb, member) if member.id in gone else member)
     return _touched_pool(lb, replace(pool, members=(*kept, *added)))
 
 

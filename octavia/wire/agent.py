@@ -15,8 +15,6 @@ Payloads are checked here for shape and addresses, so that no text of a request 
 unparsed. Standard library only: the agent's memory is the tenant's.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -76,16 +74,6 @@ def path_vrrp(action: str) -> str:
 def path_interface(address: str) -> str:
     """Which interface has this address?"""
     return f"{PREFIX}/interface/{address}"
-
-
-def peer_name(amphora_id: str) -> str:
-    """What HAProxy's peers call an amphora (contract: amphora-agent.md section 3, "peer name").
-
-    The controller writes it into the ``peers`` section, the agent passes it to HAProxy's ``-L``.
-    """
-    digest = hashlib.sha1(amphora_id.encode(), usedforsecurity=False).digest()
-    name = base64.b64encode(digest, altchars=b"_-").decode().rstrip("=")
-    return f"x{name[1:]}" if name.startswith("-") else name
 
 
 class BadPayload(ValueError):

@@ -49,7 +49,8 @@ class PoolReport:
     """One pool under one listener.
 
     :param listener_id: None where LVS serves the pool.
-    :param members: member id to ``UP``, ``DOWN``, ``UP 1/3``, ``DRAIN``, ``MAINT``, ``no check``, ``RESTARTING``.
+    :param members: member id to ``UP``, ``DOWN``, ``UP 1/3``, ``DRAIN``, ``MAINT``, ``no check`` or
+        ``RESTARTING``.
     """
 
     pool_id: str
@@ -159,7 +160,9 @@ def _heartbeat(document: Mapping[str, Any]) -> Heartbeat:
     version = _integer(document.get("ver", 0), "ver")
     listeners = _object(document.get("listeners", {}), "listeners")
     pools = (
-        _pools(document.get("pools", {})) if version >= 2 else _nested_pools(listeners)  # see section 2's table
+        _pools(document.get("pools", {}))
+        if version >= 2
+        else _nested_pools(listeners)  # see section 2's table
     )
     generation = document.get("generation")
     vrrp_state = document.get("vrrp_state")
@@ -179,9 +182,7 @@ def _listener(document: object) -> ListenerReport:
     stats = _object(one.get("stats", {}), "a listener's stats")
     return ListenerReport(
         status=_text(one.get("status"), "a listener's status"),
-        **{
-            name: _integer(stats.get(name, 0), name) for name in ("rx", "tx", "conns", "totconns", "ereq")
-        },
+        **{name: _integer(stats.get(name, 0), name) for name in ("rx", "tx", "conns", "totconns", "ereq")},
     )
 
 

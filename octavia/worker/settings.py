@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from oslo_config import cfg
+
 from octavia.dataplane.cloud_init.agent_conf import AgentConf
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.dataplane.keepalived.render import KeepalivedSettings
@@ -34,3 +36,75 @@ class WorkerSettings:
     agent: AgentConf
     haproxy: HaproxySettings = field(default_factory=HaproxySettings)
     keepalived: KeepalivedSettings = field(default_factory=KeepalivedSettings)
+
+
+def from_config(
+    conf: cfg.ConfigOpts,
+    *,
+    owner: str,
+    base_path: str | None = None,
+    network_dir: str | None = None,
+    supervisor: str = "systemd",
+    log_socket: str | None = "/run/rsyslog/octavia/log",
+) -> WorkerSettings:
+    """The settings of a process, out of its octavia.conf.
+
+    :param base_path: data directory in the amphora, where the compute driver wants another one.
+    :param network_dir: directory of interface files in the amphora, likewise.
+    :param supervisor: who runs HAProxy in the amphora: ``systemd`` or ``children``.
+    :param log_socket: where the amphora's syslog listens; None if it has none.
+    """
+    worker, amphora, vrrp = conf.controller_worker, conf.haproxy_amphora, conf.keepalived_vrrp
+    agent, health = conf.amphora_agent, conf.health_manager
+    base = base_path or amphora.base_path
+    certs = f"{base_path}/certs" if base_path else amphora.base_cert_dir
+    return WorkerSettings(
+        owner=owner,
+        lease=timedelta(seconds=worker.lease_seconds),
+        deadline=timedelta(seconds=worker.reconcile_deadline),
+        threads=worker.worker_threads,
+        agent=AgentConf(
+            controllers=tuple(health.controller_ip_port_list),
+            heartbeat_key=health.heartbeat_key,
+            heartbeat_interval_s=health.heartbeat_interval,
+            base_path=base,
+            base_cert_dir=certs,
+            bind_host=str(amphora.bind_host),
+            bind_port=amphora.bind_port,
+            haproxy_cmd=amphora.haproxy_cmd,
+            user_log_facility=agent.user_log_facility,
+            administrative_log_facility=agent.administrative_log_facility,
+            agent_server_ca=agent.agent_server_ca,
+            agent_server_cert=agent.agent_server_cert,
+            agent_server_network_dir=network_dir or agent.agent_server_network_dir,
+            agent_tls_protocol=agent.agent_tls_protocol,
+            agent_request_read_timeout_s=agent.agent_request_read_timeout,
+            supervisor=supervisor,
+        ),
+        haproxy=HaproxySettings(
+            base_path=base,
+            base_cert_dir=certs,
+            default_connection_limit=amphora.default_connection_limit,
+            timeout_client_data_ms=amphora.timeout_client_data,
+            timeout_member_connect_ms=amphora.timeout_member_connect,
+            timeout_member_data_ms=amphora.timeout_member_data,
+            timeout_tcp_inspect_ms=amphora.timeout_tcp_inspect,
+            stick_size=amphora.haproxy_stick_size,
+            user_log_format=amphora.user_log_format,
+            connection_logging=amphora.connection_logging,
+            user_log_facility=agent.user_log_facility,
+            administrative_log_facility=agent.administrative_log_facility,
+            log_socket=log_socket,
+            ping_command=f"{base}/ping-wrapper.sh",
+        ),
+        keepalived=KeepalivedSettings(
+            base_path=base,
+            check_interval_s=vrrp.vrrp_check_interval,
+            fail_count=vrrp.vrrp_fail_count,
+            success_count=vrrp.vrrp_success_count,
+            garp_refresh_interval_s=vrrp.vrrp_garp_refresh_interval,
+            garp_refresh_count=vrrp.vrrp_garp_refresh_count,
+            # An upstream agent keeps no such file, and keepalived starts without it all the same.
+            track_file=supervisor == "children",
+        ),
+    )

@@ -178,8 +178,10 @@ loadbalancer_topology = {topology}
         command = f'{prepare} exec "$0" -m octavia.cmd.amphora_agent --config-file "$1"'
         with self.log.open("ab") as log:
             self._unshare = subprocess.Popen(
-                ("unshare", "--net", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc")
-                + ("sh", "-c", command, sys.executable, str(self.config)),
+                (
+                    *("unshare", "--net", "--mount", "--pid", "--uts", "--fork", "--kill-child"),
+                    *("--mount-proc", "sh", "-c", command, sys.executable, str(self.config)),
+                ),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -187,7 +189,7 @@ loadbalancer_topology = {topology}
             )
         assert eventually(self._find_pid, within=5, every=0.002), "no process 1"
         name = f"{self.lab.prefix}m{self.number}"
-        assert eventually(lambda: self._in_own_netns(), within=5, every=0.002)
+        assert eventually(self._in_own_netns, within=5, every=0.002)
         ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(self.pid))
         ip("link", "set", name, "master", "mgmt", "up")
         self.inside("ip", "addr", "add", f"{self.address}/24", "dev", "eth0")
@@ -305,8 +307,12 @@ class Lab:
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         _unshare_net()  # the bridges' namespace has no name and ends with its last user
         ip("link", "set", "lo", "up")
-        for bridge, address in (("mgmt", MANAGER), ("vip", CLIENT)):
-            ip("link", "add", bridge, "type", "bridge")
+        for bridge, address, mac in (
+            ("mgmt", MANAGER, "02:00:00:99:00:01"),
+            ("vip", CLIENT, "02:00:00:88:00:01"),
+        ):
+            # Without a MAC of its own a bridge takes that of a port, and another when the port goes.
+            ip("link", "add", bridge, "address", mac, "type", "bridge")
             ip("addr", "add", f"{address}/24", "dev", bridge)
             ip("link", "set", bridge, "up")
         self.driver = RestAmphoraDriver(

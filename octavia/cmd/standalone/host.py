@@ -7,7 +7,7 @@ Making amphorae is not here: that is the worker's, through the drivers.
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -15,46 +15,16 @@ from typing import Final
 from oslo_config import cfg
 
 from octavia.cmd.standalone import web_server
-from octavia.cmd.standalone.errors import Refusal
 from octavia.cmd.standalone.state import State
-from octavia.config.standalone import SubnetPlan, controller_address, parse_networks
+from octavia.cmd.wiring import topology
 from octavia.drivers.local import links
-from octavia.drivers.local.addresses import NetworkSettings, SubnetSettings, Topology, subnet_id
+from octavia.drivers.local.addresses import subnet_id
 from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec, ProcessState
 from octavia.drivers.local.storage import locked, make_private_directory
 from octavia.drivers.network.local import LocalNetwork
 
-MANAGEMENT: Final = "management"
-
-
-def topology(conf: cfg.ConfigOpts) -> Topology:
-    """The management network, and the networks for VIPs and members.
-
-    :raises Refusal: the configuration makes no sense; with what to change.
-    """
-    standalone = conf.standalone
-    try:
-        management = SubnetSettings(
-            name=MANAGEMENT,
-            cidr=standalone.management_cidr,
-            gateway_ip=controller_address(standalone.management_cidr),
-        )
-        settings = _networks(parse_networks(standalone.networks))
-        return Topology((NetworkSettings(name=MANAGEMENT, subnets=(management,)), *settings))
-    except ValueError as why:
-        raise Refusal(f"{why} Change it in {standalone.state_dir}/octavia.conf.") from why
-
-
-def _networks(plans: Sequence[SubnetPlan]) -> Iterator[NetworkSettings]:
-    for name in dict.fromkeys(plan.network for plan in plans):
-        yield NetworkSettings(
-            name=name,
-            subnets=tuple(
-                SubnetSettings(name=plan.subnet, cidr=str(plan.cidr), gateway_ip=str(plan.cidr[1]))
-                for plan in plans
-                if plan.network == name
-            ),
-        )
+# Where an amphora's HAProxy and keepalived are, seen from inside it (contract: data-plane.md section 10).
+TRAFFIC_NAMESPACE: Final = "/run/netns/amphora-haproxy"
 
 
 def start_web_server(conf: cfg.ConfigOpts, state: State, name: str, subnet: str, port: int) -> str:
@@ -122,9 +92,9 @@ def owner_of(state: State, amphora_ids: Sequence[str], vip: str) -> str | None:
 
 def _has_address(pid: int, wanted: str) -> bool:
     try:
-        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        namespace = os.open(f"/proc/{pid}/root{TRAFFIC_NAMESPACE}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False  # it ended meanwhile
+        return False  # it ended meanwhile, or has not got so far
     try:
         found = links.run_inside(namespace, links.addresses)
     finally:

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One load balancer's HAProxy: validate, then change what runs by the gentlest means.
+
+``haproxy.cfg`` is always what *runs*: a change by runtime commands rewrites it too, because a reload
+forgets what the socket was told. What is only staged lies beside it as ``haproxy.cfg.staged``.
+
+The order makes every interruption harmless. Runtime commands come before the file: an interrupted
+change is seen as not done, and doing it again ends in a reload. A reload comes after the file, while a
+copy of the old one (``haproxy.cfg.previous``) says that the process may still run the older.
+
+Which commands make a change, or why none do, is not here: see :mod:`octavia.dataplane.haproxy.diff`.
+"""
+
+import contextlib
+import logging
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from octavia.amphora_agent import durable, stats_socket
+from octavia.amphora_agent.config import AgentConfig
+from octavia.amphora_agent.processes import Processes
+from octavia.amphora_agent.supervisor import Service, ServiceFailed, Supervisor
+from octavia.dataplane.haproxy import diff, runtime
+from octavia.dataplane.haproxy.diff import RemoveServer
+from octavia.dataplane.haproxy.parse import parse
+from octavia.dataplane.haproxy.peer import peer_name
+from octavia.dataplane.haproxy.runtime import Verdict
+from octavia.dataplane.haproxy.server import Server, ServerKey, all_servers
+
+LOG = logging.getLogger(__name__)
+
+NEW_WORKER_SECONDS: Final = 8.0  # for the new worker to answer, where the supervisor cannot tell
+DRAIN_SECONDS: Final = 300.0  # sessions of a removed member may last that long
+_POLL_SECONDS: Final = 0.01
+# Old controllers sent a directive that belongs to the agent. Its line stays, empty: lines are numbered.
+_GROUP = re.compile(r"^[ \t]+group[ \t].*", re.MULTILINE)
+_EMPTY_STATE: Final = "1\n# be_id be_name srv_id srv_name\n"  # HAProxy warns about a missing file
+
+
+class Invalid(Exception):
+    """HAProxy refuses a configuration; the text is what it says. What ran before still runs."""
+
+
+class NotFound(Exception):
+    """There is no such load balancer here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a request: ``unchanged``, ``started``, ``changed``, ``reloaded`` or ``stopped``.
+
+    :param reason: why it had to be a reload.
+    """
+
+    action: str
+    reason: str | None = None
+
+
+class Haproxy:
+    """The HAProxy of one load balancer. Callers hold the agent's lock for everything that changes."""
+
+    def __init__(
+        self,
+        load_balancer_id: str,
+        config: AgentConfig,
+        supervisor: Supervisor,
+        processes: Processes,
+        reloads: "Counter[str]",
+    ) -> None:
+        base = config.base_path
+        self.load_balancer_id = load_balancer_id
+        self.directory = base / load_balancer_id
+        self.live = self.directory / "haproxy.cfg"
+        self.staged = self.directory / "haproxy.cfg.staged"
+        self.certificates = config.base_cert_dir / load_balancer_id
+        self.stats_socket = base / f"{load_balancer_id}.sock"
+        self.admin_socket = base / f"{load_balancer_id}.adm"
+        self._previous = self.directory / "haproxy.cfg.previous"
+        self._state_file = self.directory / "servers-state"
+        self._own_file = self.directory / "agent.cfg"
+        self._group_file = base / "haproxy-default-user-group.conf"
+        self._config = config
+        self._supervisor = supervisor
+        self._processes = processes
+        self._reloads = reloads
+        # Members removed from traffic that HAProxy still knows: as they were, and since when.
+        self._removed: dict[ServerKey, Server] = {}
+        self._draining_since: dict[ServerKey, float] = {}
+        self.service = Service(
+            name=f"haproxy-{load_balancer_id}",
+            argv=(
+                *(config.haproxy_cmd, "-Ws"),
+                *("-f", str(self.live), "-f", str(self._group_file), "-f", str(self._own_file)),
+                *("-p", str(self.directory / f"{load_balancer_id}.pid")),
+                *("-L", peer_name(config.amphora_id)),
+            ),
+            pid_file=self.directory / f"{load_balancer_id}.pid",
+            reload_signal=signal.SIGUSR2,
+            notify_socket=base / f"{load_balancer_id}.ntf",
+            notifies=True,
+            unit_options=("KillMode=mixed", "SuccessExitStatus=143"),
+        )
+
+    # --- reading ------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Has it a configuration, running or staged?"""
+        return self.live.exists() or self.staged.exists()
+
+    @property
+    def is_running(self) -> bool:
+        """Is its process there?"""
+        return self._supervisor.main_pid(self.service) is not None
+
+    def text(self) -> str:
+        """The newest configuration that was accepted.
+
+        :raises NotFound: there is none.
+        """
+        for path in (self.staged, self.live):
+            with contextlib.suppress(FileNotFoundError):
+                return path.read_text(encoding="utf-8")
+        raise NotFound(self.load_balancer_id)
+
+    def ask(self, command: str) -> str:
+        """One command to the running process. :raises stats_socket.NoAnswer:"""
+        return stats_socket.ask(self.admin_socket, command)
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def stage(self, text: str) -> None:
+        """Accept a configuration for a later :meth:`reload`.
+
+        :raises Invalid: HAProxy refuses it.
+        """
+        self._validate(_GROUP.sub("", text))
+        durable.rename(self._new, self.staged)
+
+    def reload(self, *, certificates_changed: bool = False) -> Change:
+        """Make what is staged live, or start what is not running.
+
+        :raises NotFound: there is no configuration.
+        :raises Invalid: HAProxy refuses it after all.
+        """
+        if not self.exists:
+            raise NotFound(self.load_balancer_id)
+        change = self.apply(self.text(), certificates_changed=certificates_changed)
+        self.staged.unlink(missing_ok=True)
+        return change
+
+    def apply(self, text: str, *, certificates_changed: bool = False) -> Change:
+        """Make a configuration live, by the gentlest means; the same again changes nothing.
+
+        :raises Invalid: HAProxy refuses it; what ran before still runs.
+        :raises ServiceFailed: HAProxy died meanwhile; it comes back with what ran before.
+        """
+        running = self._running_text()
+        if running == text and not certificates_changed:
+            return Change("unchanged")
+        self._validate(text)
+        if not self.is_running:
+            change = self._start_with_new()
+        elif running is None:
+            change = self._reload_with_new("it was not known what runs")
+        elif certificates_changed:
+            change = self._reload_with_new("a certificate has changed")
+        else:
+            change = self._change_from(running, text)
+        self.staged.unlink(missing_ok=True)
+        return change
+
+    def stop(self) -> None:
+        """Stop the process; the configuration stays."""
+        self._supervisor.stop(self.service)
+
+    def remove(self) -> Change:
+        """Stop the process and take away all that belongs to the load balancer; absent is a success."""
+        existed = self.exists
+        self._supervisor.stop(self.service)
+        for path in (self.stats_socket, self.admin_socket):
+            path.unlink(missing_ok=True)
+        for directory in (self.certificates, self.directory):
+            shutil.rmtree(directory, ignore_errors=True)
+        self._forget_removed()
+        return Change("stopped" if existed else "unchanged")
+
+    def restore(self) -> None:
+        """After a start of the agent or of the machine: run what was live.
+
+        :raises Invalid: HAProxy does not start with it any more.
+        """
+        self._write_own_files()
+        if not self._supervisor.adopt(self.service):
+            if self.live.exists():
+                self._run()
+            return
+        if self._previous.exists():
+            # The agent died between swapping the file and seeing the new worker.
+            durable.write(self._new, self.live.read_text(encoding="utf-8"))
+            self._reload_with_new("the agent was interrupted during a reload")
+
+    # --- members that were removed --------------------------------------------------------------
+
+    def delete_drained(self) -> bool:
+        """Delete removed members whose last session is over, or whose time is; True while some are left.
+
+        They are found by comparing: in the process, but not in its file. So a restarted agent goes on.
+        """
+        running = self._running_text()
+        if running is None:
+            self._forget_removed()
+            return False
+        try:
+            leftovers = self._leftovers(running)
+            for key in leftovers:
+                self._delete_if_drained(RemoveServer(key))
+        except (stats_socket.NoAnswer, ValueError) as error:
+            LOG.warning("Cannot look for removed members of %s: %s", self.load_balancer_id, error)
+            return False
+        return bool(self._draining_since)
+
+    def _delete_if_drained(self, removal: RemoveServer) -> None:
+        key = removal.key
+        since = self._draining_since.setdefault(key, time.monotonic())
+        if time.monotonic() - since > DRAIN_SECONDS:
+            LOG.warning("Closing the last sessions of removed member %s", key.server)
+            self.ask(removal.at_limit.text)
+        verdict = removal.deferred.verdict(answer := self.ask(removal.deferred.text))
+        if verdict is Verdict.BUSY:
+            return
+        if verdict is Verdict.FAILED:
+            LOG.warning("Removed member %s stays until the next reload: %s", key.server, answer)
+        else:
+            LOG.info("Removed member %s has no session left and is deleted", key.server)
+        self._draining_since.pop(key)
+        self._removed.pop(key, None)
+
+    def _leftovers(self, running: str) -> list[ServerKey]:
+        in_file = all_servers(parse(running))
+        rows = runtime.parse_servers_state(self.ask(runtime.SHOW_SERVERS_STATE)).rows
+        in_process = [ServerKey(row["be_name"], row["srv_name"]) for row in rows]
+        return [key for key in in_process if key not in in_file]
+
+    def _forget_removed(self) -> None:
+        self._draining_since.clear()
+        self._removed.clear()
+
+    # --- how ------------------------------------------------------------------------------------
+
+    @property
+    def _new(self) -> Path:
+        return self.directory / "haproxy.cfg.new"
+
+    def _running_text(self) -> str | None:
+        """What the running process was told; None if nothing runs, or one cannot know."""
+        if not self.is_running or self._previous.exists():
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return self.live.read_text(encoding="utf-8")
+        return None
+
+    def _write_own_files(self) -> None:
+        """Beside the controller's file: the group, and a socket that may change things."""
+        durable.write(self._group_file, "global\n    group nogroup\n", mode=0o644)
+        # Without strict limits it serves fewer connections where the kernel allows fewer files, instead
+        # of none at all.
+        own = ("global", f"stats socket {self.admin_socket} mode 600 level admin", "no strict-limits")
+        durable.write(self._own_file, "\n    ".join(own) + "\n")
+        if not self._state_file.exists():
+            durable.write(self._state_file, _EMPTY_STATE)
+
+    def _validate(self, text: str) -> None:
+        if not self._own_file.exists():
+            self._write_own_files()
+        durable.write(self._new, text)
+        result = self._processes.run(
+            (
+                *(self._config.haproxy_cmd, "-c", "-L", peer_name(self._config.amphora_id)),
+                *("-f", str(self._new), "-f", str(self._group_file), "-f", str(self._own_file)),
+            )
+        )
+        if result.returncode:
+            self._new.replace(self._new.with_name("haproxy.cfg.new-failed"))
+            raise Invalid(result.output)
+
+    def _start_with_new(self) -> Change:
+        before = self.live.read_text(encoding="utf-8") if self.live.exists() else None
+        durable.rename(self._new, self.live)
+        self._previous.unlink(missing_ok=True)
+        try:
+            self._run()
+        except Invalid:
+            self._put_back(before)
+            if before is not None:
+                with contextlib.suppress(Invalid):
+                    self._run()
+            raise
+        return Change("started")
+
+    def _run(self) -> None:
+        try:
+            self._supervisor.start(self.service)
+        except ServiceFailed as error:
+            raise Invalid(str(error)) from error
+
+    def _change_from(self, running: str, wanted: str) -> Change:
+        verdict = diff.change(running, wanted, pending=self._removed)
+        if isinstance(verdict, diff.Reload):
+            return self._reload_with_new(verdict.reason)
+        try:
+            for command in (command for one in verdict for command in one.commands):
+                answer = self.ask(command.text)
+                if command.verdict(answer) is not Verdict.DONE:
+                    raise _Unwilling(f"'{command.text}' was answered with '{answer}'")
+        except (stats_socket.NoAnswer, _Unwilling) as error:
+            # The process is now half changed; only the whole file makes it whole again.
+            return self._reload_with_new(f"a change at runtime failed: {error}")
+        durable.rename(self._new, self.live)
+        self._removed.update(diff.removed(verdict, running))
+        for key in all_servers(parse(wanted)):  # wanted again, so not to be deleted
+            self._removed.pop(key, None)
+            self._draining_since.pop(key, None)
+        return Change("changed")
+
+    def _reload_with_new(self, reason: str) -> Change:
+        """Swap the file and let HAProxy read it; put the old one back if no new worker comes."""
+        if not self.is_running:  # it has died since we looked
+            return self._start_with_new()
+        self._reloads[reason] += 1
+        LOG.info("Reloading HAProxy of %s: %s", self.load_balancer_id, reason)
+        before = self.live.read_text(encoding="utf-8")
+        self._save_server_states(self._new.read_text(encoding="utf-8"))
+        old_worker = stats_socket.worker_pid(self.admin_socket)
+        durable.write(self._previous, before)
+        durable.rename(self._new, self.live)
+        try:
+            self._supervisor.reload(self.service)
+            self._await_other_worker_than(old_worker)
+        except ServiceFailed as error:
+            self._put_back(before)
+            self._previous.unlink()
+            if not self.is_running:
+                raise  # killed meanwhile, which says nothing about the configuration
+            raise Invalid(str(error)) from error
+        self._previous.unlink()
+        # A start after a crash must not believe what checks found before this reload.
+        durable.write(self._state_file, _EMPTY_STATE)
+        self._forget_removed()
+        return Change("reloaded", reason)
+
+    def _await_other_worker_than(self, old: int | None) -> None:
+        deadline = time.monotonic() + NEW_WORKER_SECONDS
+        while True:
+            worker = stats_socket.worker_pid(self.admin_socket)
+            if worker is not None and worker != old:
+                return
+            if time.monotonic() > deadline or (worker == old and self._supervisor.reload_is_synchronous):
+                raise ServiceFailed(
+                    f"no new worker after a reload\n{self._supervisor.last_words(self.service)}"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _put_back(self, before: str | None) -> None:
+        if self.live.exists():
+            self.live.replace(self.live.with_name("haproxy.cfg.new-failed"))
+        if before is not None:
+            durable.write(self.live, before)
+
+    def _save_server_states(self, wanted: str) -> None:
+        """So that the new worker knows who is down; failures only delay that by a few checks."""
+        try:
+            state = runtime.state_for_reload(self.ask(runtime.SHOW_SERVERS_STATE), parse(wanted))
+        except (stats_socket.NoAnswer, ValueError) as error:
+            LOG.warning("Server states are not kept over this reload: %s", error)
+            state = _EMPTY_STATE
+        durable.write(self._state_file, state)
+
+
+class _Unwilling(Exception):
+    """HAProxy did not do what a runtime command asked."""

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI application: one table of URLs, and what every request passes on its way to its handler.
+
+Serving it is not here: see :mod:`octavia.cmd.api`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+import falcon
+
+from octavia.api import body, errors, identity
+from octavia.api.handlers import (
+    amphorae,
+    discovery,
+    health_monitors,
+    listeners,
+    load_balancers,
+    members,
+    networks,
+    pools,
+    providers,
+)
+from octavia.api.service import Answer, Call, Handler, Service
+from octavia.api.settings import ApiSettings
+from octavia.db.engine import Database
+from octavia.domain.clock import Clock
+from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.network.contract import NetworkDriver
+
+Routes: TypeAlias = Mapping[str, Mapping[str, Handler]]
+
+VERSION_ROOTS: Final = ("/v2.0", "/v2")
+
+# Below /v2.0/lbaas, /v2.0, /v2/lbaas and /v2.
+LBAAS: Final[Routes] = {
+    "/loadbalancers": {"GET": load_balancers.index, "POST": load_balancers.create},
+    "/loadbalancers/{load_balancer_id}": {
+        "GET": load_balancers.show,
+        "PUT": load_balancers.update,
+        "DELETE": load_balancers.delete,
+    },
+    "/loadbalancers/{load_balancer_id}/status": {"GET": load_balancers.statuses},
+    "/loadbalancers/{load_balancer_id}/statuses": {"GET": load_balancers.statuses},
+    "/loadbalancers/{load_balancer_id}/stats": {"GET": load_balancers.statistics},
+    "/loadbalancers/{load_balancer_id}/failover": {"PUT": load_balancers.fail_over},
+    "/listeners": {"GET": listeners.index, "POST": listeners.create},
+    "/listeners/{listener_id}": {
+        "GET": listeners.show,
+        "PUT": listeners.update,
+        "DELETE": listeners.delete,
+    },
+    "/listeners/{listener_id}/stats": {"GET": listeners.statistics},
+    "/pools": {"GET": pools.index, "POST": pools.create},
+    "/pools/{pool_id}": {"GET": pools.show, "PUT": pools.update, "DELETE": pools.delete},
+    "/pools/{pool_id}/members": {
+        "GET": members.index,
+        "POST": members.create,
+        "PUT": members.replace_all,
+    },
+    "/pools/{pool_id}/members/{member_id}": {
+        "GET": members.show,
+        "PUT": members.update,
+        "DELETE": members.delete,
+    },
+    "/healthmonitors": {"GET": health_monitors.index, "POST": health_monitors.create},
+    "/healthmonitors/{health_monitor_id}": {
+        "GET": health_monitors.show,
+        "PUT": health_monitors.update,
+        "DELETE": health_monitors.delete,
+    },
+    "/providers": {"GET": providers.index},
+}
+
+# Below /v2.0/octavia and /v2/octavia alone.
+OCTAVIA: Final[Routes] = {
+    "/amphorae": {"GET": amphorae.index},
+    "/amphorae/{amphora_id}": {"GET": amphorae.show},
+    "/amphorae/{amphora_id}/stats": {"GET": amphorae.statistics},
+    "/amphorae/{amphora_id}/failover": {"PUT": amphorae.fail_over},
+}
+
+# Of a standalone installation.
+NETWORK: Final[Routes] = {
+    "/network": {"GET": networks.versions},
+    "/network/v2.0/networks": {"GET": networks.networks},
+    "/network/v2.0/networks/{network_id}": {"GET": networks.network},
+    "/network/v2.0/subnets": {"GET": networks.subnets},
+    "/network/v2.0/subnets/{subnet_id}": {"GET": networks.subnet},
+    "/network/v2.0/ports": {"GET": networks.ports},
+    "/network/v2.0/ports/{port_id}": {"GET": networks.port},
+    "/network/v2.0/qos/policies": {"GET": networks.policies},
+    "/network/v2.0/security-groups": {"GET": networks.security_groups},
+}
+
+_EVERY_METHOD: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")
+
+
+def routes(settings: ApiSettings) -> dict[str, Mapping[str, Handler]]:
+    """The whole table: path to method to handler."""
+    table: dict[str, Mapping[str, Handler]] = {"/": dict.fromkeys(_EVERY_METHOD, discovery.versions)}
+    for root in VERSION_ROOTS:
+        for tree in (root, f"{root}/lbaas", f"{root}/octavia"):
+            table[tree] = {"GET": discovery.version}
+        for path, methods in LBAAS.items():
+            table[f"{root}{path}"] = table[f"{root}/lbaas{path}"] = methods
+        for path, methods in OCTAVIA.items():
+            table[f"{root}/octavia{path}"] = methods
+    if settings.serve_network:
+        table.update(NETWORK)
+    return table
+
+
+def create(
+    database: Database,
+    network: NetworkDriver,
+    doorbell: Doorbell,
+    clock: Clock,
+    settings: ApiSettings,
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """The application, for any WSGI server.
+
+    :raises Terminal: the settings ask for something that is not served.
+    """
+    identity.check_strategy(settings.auth_strategy)
+    service = Service(database=database, network=network, doorbell=doorbell, clock=clock, settings=settings)
+    app = falcon.App(middleware=[_Passage()])
+    app.req_options.strip_url_path_trailing_slash = True
+    app.resp_options.default_media_type = None  # type: ignore[assignment]  # an empty body has no type
+    errors.install(app)
+    for path, methods in routes(settings).items():
+        app.add_route(path, _Endpoint(service, methods))
+    return app
+
+
+class _Endpoint:
+    """One URL: gives falcon a responder for each method of the table's row."""
+
+    def __init__(self, service: Service, methods: Mapping[str, Handler]) -> None:
+        for method, handler in methods.items():
+            setattr(self, f"on_{method.lower()}", _responder(service, handler))
+
+
+def _responder(service: Service, handler: Handler) -> Any:
+    def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        call = Call(service, req, identity.noauth(req.env))
+        answer: Answer = handler(call, **path)
+        resp.status = answer.status
+        if answer.body is not None:
+            resp.content_type = falcon.MEDIA_JSON
+            resp.data = json.dumps(answer.body).encode()
+
+    return respond
+
+
+class _Passage:
+    """What every request passes: its id, its size, what it accepts, a suffix that means nothing."""
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Before routing."""
+        body.check_size(req)
+        _check_accept(req.get_header("Accept"))
+        if req.path.endswith(".json"):
+            req.path = req.path.removesuffix(".json")
+
+    def process_response(
+        self, _req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+    ) -> None:
+        """After everything, errors too."""
+        resp.set_header("x-openstack-request-id", f"req-{uuid4()}")
+
+
+_MEDIA_TYPE: Final = re.compile(r"\s*([\w.+*-]+)/([\w.+*-]+)\s*((?:;[^,]*)?)", re.ASCII)
+_REFUSED: Final = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*(;|$)")
+
+
+def _check_accept(accept: str | None) -> None:
+    """:raises falcon.HTTPNotAcceptable: the client understands other things, and JSON not."""
+    if not accept or accept in (falcon.MEDIA_JSON, "*/*"):
+        return
+    understood = False
+    for item in accept.split(","):
+        found = _MEDIA_TYPE.fullmatch(item)
+        if not found:
+            continue
+        understood = True
+        kind = f"{found[1]}/{found[2]}".lower()
+        if kind in ("*/*", "application/*", falcon.MEDIA_JSON) and not _REFUSED.search(found[3]):
+            return
+    if understood:
+        raise falcon.HTTPNotAcceptable(description="This service answers application/json alone.")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists and shows, for every resource the same."""
+
+from typing import Any
+
+from octavia.api import query
+from octavia.api.schemas.common import timestamp
+from octavia.api.schemas.fields import Schema
+from octavia.api.service import Answer, Call
+from octavia.db import views
+from octavia.db.explain import Standing
+
+
+def index(call: Call, view: views.View, schema: Schema, plural: str, *, pool_id: str | None = None) -> Answer:
+    """One page of a list.
+
+    :param pool_id: only members of that pool, which exists.
+    """
+    wanted = query.listing(call.query, call.settings)
+    with call.service.database.read() as tx:
+        records = views.listing(tx, view, wanted, project_id=call.identity.scope, pool_id=pool_id)
+    chosen = query.fields(call.query, call.settings)
+    answer: dict[str, Any] = {plural: [query.select(_shown(schema, one), chosen) for one in records]}
+    if call.settings.allow_pagination:
+        page = [record["id"] for record in records]
+        base = (call.settings.api_base_uri or call.req.prefix).rstrip("/") + call.req.path
+        answer[f"{plural}_links"] = query.links(base, call.query, wanted.limit, page)
+    return Answer(200, answer)
+
+
+def show(call: Call, view: views.View, schema: Schema, object_id: str) -> Answer:
+    """One object."""
+    with call.service.database.read() as tx:
+        record, standing = views.show(tx, view, object_id)
+    return Answer(200, {schema.root: shown(call, schema, record, standing)})
+
+
+def shown(call: Call, schema: Schema, record: views.Record, standing: Standing | None) -> dict[str, Any]:
+    """An object of a show, with the reason why it is as it is."""
+    answer = _shown(schema, record)
+    if "provisioning_status" in answer:
+        answer["status_reason"] = _reason(standing)
+    return query.select(answer, query.fields(call.query, call.settings))
+
+
+def _shown(schema: Schema, record: views.Record) -> dict[str, Any]:
+    answer = schema.show(record)
+    if "tenant_id" in answer:
+        answer["tenant_id"] = record["project_id"]
+    return answer
+
+
+def _reason(standing: Standing | None) -> dict[str, Any] | None:
+    if standing is None:
+        return None
+    return {
+        "code": standing.code,
+        "sentence": standing.sentence,
+        "since": timestamp(standing.since),
+        "attempts": standing.attempts,
+        "next_try": timestamp(standing.next_try) if standing.next_try else None,
+    }

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Responses to writes: the objects of the tree that was saved, in the shape of the resource.
+
+The names are the ones of :mod:`octavia.db.views`, so that a write and a later show answer alike.
+"""
+
+from typing import Any
+
+from octavia.api.schemas.fields import Schema
+from octavia.api.schemas.health_monitor import EXPANDED_HEALTH_MONITOR, HEALTH_MONITOR
+from octavia.api.schemas.listener import EXPANDED_LISTENER, LISTENER
+from octavia.api.schemas.load_balancer import LOAD_BALANCER
+from octavia.api.schemas.member import MEMBER
+from octavia.api.schemas.pool import EXPANDED_POOL, POOL
+from octavia.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool, Resource
+
+Shown = dict[str, Any]
+
+
+def load_balancer(lb: LoadBalancer) -> Shown:
+    """As it is shown."""
+    vip = lb.vip
+    return _show(
+        LOAD_BALANCER,
+        lb,
+        vip_address=vip.ip_address,
+        vip_port_id=vip.port_id,
+        vip_subnet_id=vip.subnet_id,
+        vip_network_id=vip.network_id,
+        vip_qos_policy_id=vip.qos_policy_id,
+        vip_vnic_type=vip.vnic_type,
+        additional_vips=[
+            {"subnet_id": one.subnet_id, "ip_address": one.ip_address, "port_id": one.port_id}
+            for one in lb.additional_vips
+        ],
+        listeners=[one.id for one in lb.listeners],
+        pools=[one.id for one in lb.pools],
+    )
+
+
+def expanded(lb: LoadBalancer) -> Shown:
+    """As the answer to its creation: with whole children."""
+    return load_balancer(lb) | {
+        "listeners": [_show(EXPANDED_LISTENER, one) for one in lb.listeners],
+        "pools": [_expanded_pool(lb, one) for one in lb.pools],
+    }
+
+
+def _expanded_pool(lb: LoadBalancer, pool: Pool) -> Shown:
+    monitor = pool.health_monitor
+    return _show(
+        EXPANDED_POOL,
+        pool,
+        listeners=[one.id for one in lb.listeners_using(pool.id)],
+        healthmonitor=_show(EXPANDED_HEALTH_MONITOR, monitor) if monitor else None,
+        members=[member(one) for one in pool.members],
+    )
+
+
+def listener(lb: LoadBalancer, one: Listener) -> Shown:
+    """As it is shown."""
+    return _show(LISTENER, one, loadbalancers=lb.id)
+
+
+def pool(lb: LoadBalancer, one: Pool) -> Shown:
+    """As it is shown."""
+    return _show(
+        POOL,
+        one,
+        loadbalancers=lb.id,
+        listeners=[listener.id for listener in lb.listeners_using(one.id)],
+        healthmonitor_id=one.health_monitor.id if one.health_monitor else None,
+        members=[member.id for member in one.members],
+    )
+
+
+def member(one: Member) -> Shown:
+    """As it is shown."""
+    return _show(MEMBER, one)
+
+
+def health_monitor(pool: Pool, one: HealthMonitor) -> Shown:
+    """As it is shown."""
+    return _show(HEALTH_MONITOR, one, pools=pool.id)
+
+
+def _show(schema: Schema, resource: Resource, **relations: Any) -> Shown:
+    record = {
+        name: getattr(resource, name) for name in schema.shown_names if hasattr(resource, name)
+    } | relations
+    answer = schema.show(record)
+    answer["tenant_id"] = resource.project_id
+    return answer

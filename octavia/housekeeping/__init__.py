@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What time alone brings: rows grow old, reservations expire, resources lose their owners."""
