@@ -16,9 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import sqlalchemy as sa
-
-from octavia.db.engine import Database
+from octavia.db.engine import Connection, Database, Engine
 
 _D = TypeVar("_D")
 _T = TypeVar("_T")
@@ -78,15 +76,15 @@ class _Watched:
 class WatchedDatabase(Database):
     """A database with a point before and after each commit, named after what was changed."""
 
-    def __init__(self, engine: sa.Engine, points: Failpoints) -> None:
+    def __init__(self, engine: Engine, points: Failpoints) -> None:
         super().__init__(engine)
         self._points = points
 
-    def write(self, change: Callable[[sa.Connection], _T]) -> _T:
+    def write(self, change: Callable[[Connection], _T]) -> _T:
         """Commit between two points."""
         name = f"commit {change.__module__.removeprefix('octavia.')}.{change.__qualname__}"
 
-        def before_commit(tx: sa.Connection) -> _T:
+        def before_commit(tx: Connection) -> _T:
             result = change(tx)
             self._points.reach(f"{name} before")
             return result

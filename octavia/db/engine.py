@@ -22,6 +22,7 @@ from octavia.domain.errors import Transient
 _T = TypeVar("_T")
 
 Connection: TypeAlias = sa.Connection
+Engine: TypeAlias = sa.Engine
 """A transaction, as those name it who know no SQL."""
 
 _RETRIES = 20

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-import sqlalchemy as sa
-
 from octavia.db import events, explain, statuses, work
-from octavia.db.engine import Database
+from octavia.db.engine import Connection, Database
 from octavia.db.statuses import REPLACING, Reason
 from octavia.db.work import Lease
 from octavia.domain.errors import Transient
@@ -160,7 +158,7 @@ class Reconciler:
             return False
         now = self._world.clock.now()
 
-        def change(tx: sa.Connection) -> None:
+        def change(tx: Connection) -> None:
             statuses.delete_load_balancer(tx, desired.lb.id, now)
             events.record(tx, desired.lb.id, now, "Deleted")
             work.finish(tx, this.lease)
@@ -181,7 +179,7 @@ class Reconciler:
         live = self._live(desired)
         complete = not unfinished and self._is_complete(desired)
 
-        def change(tx: sa.Connection) -> None:
+        def change(tx: Connection) -> None:
             generation = work.guard(tx, this.lease)
             if live is not None:
                 statuses.settle_children(tx, lb.id, live, now, failed=this.excluded)
@@ -219,7 +217,7 @@ class Reconciler:
             for row in desired.amphorae
         )
 
-    def _complete(self, tx: sa.Connection, this: Pass, lb: LoadBalancer, now: datetime) -> None:
+    def _complete(self, tx: Connection, this: Pass, lb: LoadBalancer, now: datetime) -> None:
         shown_until = self._replacement_shown_until(tx, lb)
         if shown_until and now < shown_until:
             work.put_back(tx, this.lease, shown_until, further=True)
@@ -234,13 +232,13 @@ class Reconciler:
         else:
             work.finish(tx, this.lease)
 
-    def _replacement_shown_until(self, tx: sa.Connection, lb: LoadBalancer) -> datetime | None:
+    def _replacement_shown_until(self, tx: Connection, lb: LoadBalancer) -> datetime | None:
         reason = explain.reason_of(tx, lb.id)
         if reason is None or reason.code != REPLACING:
             return None
         return reason.since + self._settings.replacement_shown
 
-    def _fail_refused(self, tx: sa.Connection, this: Pass, desired: Desired, now: datetime) -> None:
+    def _fail_refused(self, tx: Connection, this: Pass, desired: Desired, now: datetime) -> None:
         for resource in desired.lb.walk():
             if resource.id in this.excluded:
                 words = this.excluded[resource.id]
@@ -249,7 +247,7 @@ class Reconciler:
 
     def _not_yet(
         self,
-        tx: sa.Connection,
+        tx: Connection,
         this: Pass,
         desired: Desired,
         unfinished: Sequence[Outcome],
@@ -307,9 +305,9 @@ class Reconciler:
                 lambda tx: work.renew(tx, this.lease, now, self._settings.lease)
             )
 
-    def _write(self, this: Pass, change: Callable[[sa.Connection], object]) -> None:
+    def _write(self, this: Pass, change: Callable[[Connection], object]) -> None:
         @functools.wraps(change)  # transactions go by the name of what they change
-        def guarded(tx: sa.Connection) -> None:
+        def guarded(tx: Connection) -> None:
             work.guard(tx, this.lease)
             change(tx)
 

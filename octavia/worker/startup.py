@@ -10,10 +10,8 @@ see :mod:`octavia.housekeeping`.
 
 import logging
 
-import sqlalchemy as sa
-
 from octavia.db import amphorae, reservations, work
-from octavia.db.engine import Database
+from octavia.db.engine import Connection, Database
 from octavia.domain.clock import Clock
 from octavia.drivers.compute.contract import ComputeDriver, ServerStatus
 
@@ -23,7 +21,7 @@ LOG = logging.getLogger(__name__)
 def forget_last_controller(database: Database) -> None:
     """Free what the last controller held when it ended; only for who knows that there is no other."""
 
-    def change(tx: sa.Connection) -> int:
+    def change(tx: Connection) -> int:
         work.free_all(tx)
         return reservations.forget_all(tx)
 
@@ -40,7 +38,7 @@ def doubt_absent_amphorae(database: Database, compute: ComputeDriver, clock: Clo
     running = {server.compute_id for server in compute.list() if server.status is not ServerStatus.ERROR}
     now = clock.now()
 
-    def change(tx: sa.Connection) -> int:
+    def change(tx: Connection) -> int:
         absent = [
             row for row in amphorae.serving(tx) if row.compute_id not in running and row.load_balancer_id
         ]

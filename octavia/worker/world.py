@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-
 from octavia.db import amphorae, events, work
-from octavia.db.engine import Database
+from octavia.db.engine import Connection, Database
 from octavia.db.work import Lease
 from octavia.domain.clock import Clock
 from octavia.domain.tree import Amphora, LoadBalancer
@@ -67,14 +65,14 @@ class Branch:
         assert self.amphora is not None
         return self.amphora
 
-    def write(self, change: Callable[[sa.Connection], _T]) -> _T:
+    def write(self, change: Callable[[Connection], _T]) -> _T:
         """A transaction that only the newest holder of the lease can commit.
 
         :raises Fenced: the lease is another's by now.
         """
 
         @functools.wraps(change)  # transactions go by the name of what they change
-        def guarded(tx: sa.Connection) -> _T:
+        def guarded(tx: Connection) -> _T:
             work.guard(tx, self.lease)
             return change(tx)
 
@@ -85,7 +83,7 @@ class Branch:
         row = self.row
         now = self.world.clock.now()
 
-        def change(tx: sa.Connection) -> None:
+        def change(tx: Connection) -> None:
             amphorae.update(tx, row.id, now, **values)
             if text:
                 events.record(tx, self.lb.id, now, text)

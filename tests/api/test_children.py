@@ -2,6 +2,7 @@
 """Rules of listeners, pools, members and health monitors, as requests meet them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,7 +150,7 @@ def test_what_amphorae_cannot_do_yet_is_501_and_stores_nothing(api: Api, lb: Any
     [("allow_tls_terminated_listeners", "TERMINATED_HTTPS"), ("allow_prometheus_listeners", "PROMETHEUS")],
 )
 def test_protocols_can_be_switched_off(make_api: Callable[..., Api], option: str, protocol: str) -> None:
-    api = make_api(deployment=Deployment(**{option: False}))
+    api = make_api(deployment=replace(Deployment(), **{option: False}))
     fault = refused(api, "/listeners", "listener", **http(api.load_balancer(), protocol=protocol))
     assert fault == f"The selected protocol is not allowed in this deployment: {protocol}"
 
@@ -281,7 +282,8 @@ def test_reserved_addresses_are_refused(make_api: Callable[..., Api], address: s
 
 def test_a_members_subnet_must_exist(api: Api, lb: Any) -> None:
     pool = api.pool(lb)
-    path, values = f"/pools/{pool['id']}/members", {"address": "192.0.2.1", "protocol_port": 80}
+    path = f"/pools/{pool['id']}/members"
+    values: dict[str, Any] = {"address": "192.0.2.1", "protocol_port": 80}
     assert refused(api, path, "member", **values, subnet_id=UNKNOWN) == f"Subnet {UNKNOWN} not found."
     assert refused(api, f"/pools/{UNKNOWN}/members", "member", 404, **values, subnet_id=UNKNOWN)
     assert api.member(pool, subnet_id=api.member_subnet)["subnet_id"] == api.member_subnet
@@ -428,7 +430,7 @@ def test_other_monitors_have_no_http(api: Api, lb: Any, field: str) -> None:
     pool = api.pool(lb)
     body = {"pool_id": pool["id"], "type": "TCP", "delay": 5, "timeout": 1, "max_retries": 1}
     wanted = f"{field} is not a valid option for health monitors of type TCP"
-    assert refused(api, "/healthmonitors", "healthmonitor", **body, **{field: value}) == wanted
+    assert refused(api, "/healthmonitors", "healthmonitor", **(body | {field: value})) == wanted
     monitor = api.monitor(pool, type="TCP", **{field: None})
     assert monitor[field] is None
     for update in (value, None):
@@ -439,7 +441,8 @@ def test_other_monitors_have_no_http(api: Api, lb: Any, field: str) -> None:
 def test_a_host_name_needs_http_1_1(api: Api, lb: Any) -> None:
     pool = api.pool(lb)
     body = {"pool_id": pool["id"], "type": "HTTP", "delay": 5, "timeout": 1, "max_retries": 1}
-    for version in ({}, {"http_version": 1.0}):
+    versions: list[dict[str, Any]] = [{}, {"http_version": 1.0}]
+    for version in versions:
         fault = refused(api, "/healthmonitors", "healthmonitor", **body, domain_name="a.example", **version)
         assert "http_version" in fault
     monitor = api.monitor(pool, http_version="1.1", domain_name="_a.example.")

@@ -163,9 +163,8 @@ WRITES = list(MARKS)
 @pytest.mark.parametrize("what", WRITES)
 def test_writes_queue_behind_one_another(tree: Tree, what: str, status: str) -> None:
     for table in TABLES:
-        tree.api.database.write(
-            lambda tx, table=table: tx.execute(sa.update(table).values(provisioning_status=status))
-        )
+        for row in tree.api.rows(sa.select(table)):
+            tree.api.set_status(table, row["id"], status)
     tree.write(what)
     (lb,) = tree.api.rows(sa.select(t.load_balancer))
     assert lb["provisioning_status"] == ("PENDING_CREATE" if status == "PENDING_CREATE" else "PENDING_UPDATE")

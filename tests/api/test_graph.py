@@ -72,7 +72,8 @@ def test_everything_in_one_request_comes_back_whole(api: Api) -> None:
 
 
 def test_a_plain_create_has_empty_lists(api: Api) -> None:
-    for values in ({}, {"listeners": None, "pools": None}, {"listeners": [], "pools": []}):
+    bodies: list[dict[str, Any]] = [{}, {"listeners": None, "pools": None}, {"listeners": [], "pools": []}]
+    for values in bodies:
         lb = create(api, **values)["loadbalancer"]
         assert (lb["listeners"], lb["pools"]) == ([], [])
 

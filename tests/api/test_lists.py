@@ -132,7 +132,7 @@ def test_each_field_can_be_had_alone(api: Api, three: list[Any]) -> None:
 def walk(api: Api, query: str) -> tuple[list[str], list[dict[str, list[str]]]]:
     """Follow the links from page to page, as clients do; the ids, and the queries of the links."""
     ids: list[str] = []
-    queries = []
+    queries: list[dict[str, list[str]]] = []
     path = f"{ROOT}?{query}"
     while True:
         answer = api.get(path)

@@ -68,7 +68,8 @@ def test_a_vip_needs_a_source(api: Api, make_api: Callable[..., Api]) -> None:
 
 @pytest.mark.parametrize("source", ["vip_port_id", "vip_network_id", "vip_subnet_id"])
 def test_sources_that_the_operator_forbids_are_named(make_api: Callable[..., Api], source: str) -> None:
-    assert source in refused(make_api(**{f"allow_{source}": False}), **{source: UNKNOWN})
+    values: dict[str, Any] = {source: UNKNOWN}
+    assert source in refused(make_api(**{f"allow_{source}": False}), **values)
 
 
 def test_a_subnet_decides_its_network(api: Api) -> None:

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API lists, shows and writes, on each database: the API's own tests, on other ones than SQLite."""
 
+# ruff: noqa: F401  imported tests run here, on the databases of this folder's fixtures
+
 import pytest
 
 from tests.api.conftest import Api, api, make_api
 from tests.api.test_concurrency import (
-    MARKS,
-    Tree,
     tree,
 )
 from tests.api.test_lists import (
     three,
     two_of_each,
 )
-
-__all__ = [name for name in dir() if name.startswith("test_")]
-__all__ += ["MARKS", "Api", "Tree", "api", "make_api", "three", "tree", "two_of_each"]
 
 
 def test_any_unicode_is_kept_and_found(api: Api) -> None:

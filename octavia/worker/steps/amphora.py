@@ -6,11 +6,10 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from octavia.dataplane.cloud_init.agent_conf import AGENT_CONF, CLIENT_CA, SERVER_CERT
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.db import amphorae, events, statuses
+from octavia.db.engine import Connection
 from octavia.domain.errors import Terminal, Transient
 from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, Role
@@ -46,7 +45,7 @@ class RecordAmphora:
             created_at=now,
         )
 
-        def change(tx: sa.Connection) -> None:
+        def change(tx: Connection) -> None:
             amphorae.insert(tx, row, now)
             events.record(tx, branch.lb.id, now, f"Building amphora {row.id} ({row.role})")
 
@@ -268,7 +267,7 @@ class GiveUp:
         now = branch.world.clock.now()
         sentence = f"Amphora {row.id} ({row.role}) is replaced: {self.why}"
 
-        def change(tx: sa.Connection) -> None:
+        def change(tx: Connection) -> None:
             amphorae.update(tx, row.id, now, status=AmphoraStatus.ERROR)
             events.record(tx, lb.id, now, sentence)
             statuses.show_replacement(tx, lb.id, sentence, now)
@@ -305,7 +304,7 @@ class Retire:
         for port in _ports(branch, row):
             world.network.delete_port(port.id)
 
-        def gone(tx: sa.Connection) -> None:
+        def gone(tx: Connection) -> None:
             amphorae.delete(tx, row.id, now)
             events.record(tx, branch.lb.id, now, f"Amphora {row.id} is gone")
 
