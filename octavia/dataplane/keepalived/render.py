@@ -25,6 +25,7 @@ _PRIORITY: Final = {Role.MASTER: 100, Role.BACKUP: 90}
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 _AUTH_PASS = re.compile(r"[A-Za-z0-9]{1,8}")
+_ROUTER_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,7 +91,7 @@ def render(
     own = _address(amphora.vrrp_ip)
     # keepalived speaks version 3 on IPv6 whatever it is told, and then takes no password.
     version = 3 if group.version == 3 or own.version == 6 else 2
-    blocks: list[_Block] = [_globals(), _script(settings)]
+    blocks: list[_Block] = [_globals(amphora), _script(settings)]
     if settings.track_file:
         blocks.append(_file(settings))
     body = [
@@ -125,9 +126,11 @@ class _Block:
         yield f"{indent}}}"
 
 
-def _globals() -> _Block:
-    # Only root may change the script, and root is who HAProxy's socket answers.
-    return _Block("global_defs", ("script_user root", "enable_script_security"))
+def _globals(amphora: Amphora) -> _Block:
+    # Without a name keepalived looks up the host's, and where no DNS server answers that takes ten
+    # seconds of every start. Only root may change the script, and root is who HAProxy's socket answers.
+    name = _matching(_ROUTER_ID, amphora.id, "amphora id")
+    return _Block("global_defs", (f"router_id {name}", "script_user root", "enable_script_security"))
 
 
 def _script(settings: KeepalivedSettings) -> _Block:

@@ -67,11 +67,12 @@ class LocalCompute:
                 raise Transient(f"Amphora {spec.amphora_id} is being deleted.")
             if process.state() is ProcessState.UNSTARTED:
                 port = self._network.create_management_port(spec.amphora_id, self._management_network_id)
+                hostname = f"amphora-{spec.amphora_id}"
                 process.start(
                     ProcessSpec(
-                        hostname=f"amphora-{spec.amphora_id}",
+                        hostname=hostname,
                         command=self._command,
-                        files=spec.files,
+                        files={**_names(hostname), **spec.files},
                         interfaces=(self._network.interface(port, "eth0", with_addresses=True),),
                     )
                 )
@@ -180,3 +181,13 @@ def _translated() -> Iterator[None]:
         yield
     except OSError as why:
         raise Transient(f"This machine could not do it: {why}.") from why
+
+
+def _names(hostname: str) -> dict[str, bytes]:
+    """The amphora knows its own name, and asks nobody on this machine's network for any other.
+
+    A program that looks names up would wait for a DNS server that does not answer in there, and its
+    packets would try to leave the machine.
+    """
+    hosts = f"127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n"
+    return {"/etc/hosts": hosts.encode(), "/etc/resolv.conf": b"nameserver 127.0.0.1\n"}

@@ -44,6 +44,7 @@ def test_a_pair_whole() -> None:
         text(load_balancer(), settings=KeepalivedSettings(track_file=True))
         == """\
 global_defs {
+    router_id a0000000-0000-4000-8000-000000000001
     script_user root
     enable_script_security
 }
@@ -104,11 +105,13 @@ def test_a_single_amphora_shares_nothing() -> None:
 def test_both_halves_of_a_pair_speak_alike() -> None:
     found, other = lines(load_balancer()), lines(load_balancer(), BACKUP)
     assert [line for line in found if line not in other] == [
+        f"router_id {MASTER.id}",
         "priority 100",
         "unicast_src_ip 10.0.0.2",
         "10.0.0.3",
     ]
     assert [line for line in other if line not in found] == [
+        f"router_id {BACKUP.id}",
         "priority 90",
         "unicast_src_ip 10.0.0.3",
         "10.0.0.2",
