@@ -9,7 +9,7 @@ side effects outside the database.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exception
@@ -17,14 +17,20 @@ from oslo_db.api import wrap_db_retry
 from oslo_db.sqlalchemy import engines, exc_filters
 from sqlalchemy import event, pool
 
-from octavia.domain.errors import Transient
+from octavia.domain.errors import Terminal, Transient
 
 _T = TypeVar("_T")
 
 Connection: TypeAlias = sa.Connection
-Engine: TypeAlias = sa.Engine
 """A transaction, as those name it who know no SQL."""
+Engine: TypeAlias = sa.Engine
+"""A database, likewise."""
 
+_DRIVERS: Final = {
+    "postgresql": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
 _RETRIES = 20
 _SQLITE_BUSY_S = 30.0
 
@@ -33,8 +39,11 @@ def create_engine(url: str, *, max_pool_size: int = 10, max_overflow: int = 20) 
     """An engine for ``[database] connection``: sqlite:///…, mysql+pymysql://…, postgresql://….
 
     :raises Transient: the database does not answer.
+    :raises Terminal: the driver that the URL wants is not installed.
     """
     parsed = sa.make_url(url)
+    # Without a name, SQLAlchemy takes drivers that are not among our dependencies.
+    parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     if parsed.get_backend_name() in ("mysql", "mariadb") and "charset" not in parsed.query:
@@ -47,9 +56,16 @@ def create_engine(url: str, *, max_pool_size: int = 10, max_overflow: int = 20) 
             max_pool_size=max_pool_size,
             max_overflow=max_overflow,
             max_retries=1,
+            retry_interval=1,
         )
-    except db_exception.DBConnectionError as error:
-        raise Transient(f"The database does not answer: {error}") from error
+    except ModuleNotFoundError as error:
+        extra = "postgresql" if parsed.get_backend_name() == "postgresql" else "mysql"
+        raise Terminal(
+            f"The driver of [database] connection = {parsed.drivername}://... is not installed"
+            f" ({error.name} is missing): pip install 'octavia[{extra}]'."
+        ) from error
+    except (db_exception.DBConnectionError, sa.exc.OperationalError) as error:
+        raise Transient(f"The database does not answer: {_words(error)}") from error
     if parsed.get_backend_name() in ("mysql", "mariadb"):
         _read_committed(engine)
     return engine
@@ -144,4 +160,16 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (db_exception.DBConnectionError, db_exception.DBDeadlock, sa.exc.TimeoutError) as error:
-        raise Transient(f"The database cannot be used just now: {error}") from error
+        raise Transient(f"The database cannot be used just now: {_words(error)}") from error
+    except sa.exc.OperationalError as error:
+        # psycopg2's error without a code: the server never got to answer. oslo.db knows this from
+        # older wordings alone.
+        if getattr(error.orig, "pgcode", "") is not None:
+            raise
+        raise Transient(f"The database cannot be used just now: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    """The driver's own, in one line, without what SQLAlchemy adds for developers."""
+    cause = getattr(error, "orig", None) or getattr(error, "inner_exception", None) or error
+    return " ".join(str(getattr(cause, "orig", None) or cause).split())

@@ -349,3 +349,19 @@ class Amphora:
     plugged_networks: tuple[str, ...] = ()
     replace_requested: datetime | None = None
     unreachable_since: datetime | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        """Does it take configuration, and can it own the VIP?"""
+        return self.status in (AmphoraStatus.ALLOCATED, AmphoraStatus.FAILOVER_STOPPED)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Is it failed, or on its way out?"""
+        return self.status in (AmphoraStatus.ERROR, AmphoraStatus.PENDING_DELETE, AmphoraStatus.DELETED)
+
+    @property
+    def is_peer(self) -> bool:
+        """Do the other amphorae of its load balancer talk to it? From its address on, before it serves:
+        whoever serves already then learns of it once, and not while the two settle who owns the VIP."""
+        return self.vrrp_ip is not None and not self.is_given_up

@@ -8,18 +8,14 @@ about amphorae that are in doubt; a healthy load balancer is observed without a 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from octavia.db import amphorae, tree
 from octavia.db.amphorae import Heard
 from octavia.db.engine import Database
 from octavia.domain.errors import NotFound
-from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, LoadBalancer
 from octavia.drivers.compute.contract import ServerStatus
 from octavia.worker.world import Known, World
-
-_SERVING: Final = frozenset({AmphoraStatus.ALLOCATED, AmphoraStatus.FAILOVER_STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def observe(desired: Desired, world: World, known: Known) -> Observed:
 
 
 def _doubtful(row: Amphora) -> bool:
-    return row.status in _SERVING and row.unreachable_since is not None
+    return row.is_serving and row.unreachable_since is not None
 
 
 def _gone(desired: Desired, world: World) -> dict[str, str]:

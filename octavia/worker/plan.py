@@ -39,7 +39,6 @@ ROLES: Final = {
 }
 _A = AmphoraStatus
 _BUILDING: Final = frozenset({_A.PENDING_CREATE, _A.BOOTING})
-_SERVING: Final = frozenset({_A.ALLOCATED, _A.FAILOVER_STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,12 @@ def plan(desired: Desired, observed: Observed, settings: PlanSettings) -> tuple[
     lost = _lost(desired, observed, settings)
     if lost:
         return tuple(BranchPlan(row.id, (GiveUp(why),)) for row, why in lost)
-    retired = [_retire(row) for row in desired.amphorae if _given_up(row)]
-    present = [row for row in desired.amphorae if not _given_up(row)]
+    retired = [_retire(row) for row in desired.amphorae if row.is_given_up]
+    present = [row for row in desired.amphorae if not row.is_given_up]
     branches = [*retired, *_by_role(desired, present, observed, settings)]
     wanted = _wanted_networks(desired.lb, observed)
     for row in present:
-        if row.status in _SERVING:
+        if row.is_serving:
             steps = _configured(desired, row, wanted, settings)
             if steps:
                 branches.append(BranchPlan(row.id, steps))
@@ -82,24 +81,17 @@ def plan(desired: Desired, observed: Observed, settings: PlanSettings) -> tuple[
 
 def configuration_key(lb: LoadBalancer, amphorae: Iterable[Amphora], settings: PlanSettings) -> str:
     """Changes exactly when some amphora's rendered configuration may change."""
-    peers = sorted((row.id, row.vrrp_ip or "", row.role) for row in amphorae if row.status in _SERVING)
-    parts = repr((lb.generation, peers, settings.fingerprint))
+    peers = sorted((row.id, row.vrrp_ip, row.role) for row in amphorae if row.is_peer)
+    # A SINGLE talks to nobody: what comes and goes beside it does not concern it.
+    shared = peers if lb.topology is Topology.ACTIVE_STANDBY else ()
+    parts = repr((lb.generation, shared, settings.fingerprint))
     return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def is_serving(row: Amphora) -> bool:
-    """Does it take configuration, and can it own the VIP?"""
-    return row.status in _SERVING
 
 
 def _taken_down(desired: Desired) -> tuple[BranchPlan, ...]:
     if desired.amphorae:
         return tuple(_retire(row) for row in desired.amphorae)
     return (BranchPlan(None, (ReleaseVip(),)),)
-
-
-def _given_up(row: Amphora) -> bool:
-    return row.status in (_A.ERROR, _A.PENDING_DELETE)
 
 
 def _retire(row: Amphora) -> BranchPlan:
@@ -110,7 +102,7 @@ def _lost(desired: Desired, observed: Observed, settings: PlanSettings) -> list[
     """Serving amphorae that are to be given up, with the reason."""
     lost = []
     for row in desired.amphorae:
-        if row.status not in _SERVING:
+        if not row.is_serving:
             continue
         if row.id in observed.gone:
             lost.append((row, observed.gone[row.id]))
@@ -179,7 +171,7 @@ def _build(
     if role is Role.STANDALONE:
         # A SINGLE's VIP is configured on the amphora: never on two. The new one is complete but
         # for the VIP when the old one goes.
-        failed = [one for one in desired.amphorae if _given_up(one)]
+        failed = [one for one in desired.amphorae if one.is_given_up]
         if failed:
             return BranchPlan(row.id if row else None, tuple(steps))
         if outgoing:
@@ -197,12 +189,20 @@ def _configured(
     if wanted - plugged:
         steps.append(PlugNetworks())
     key = configuration_key(desired.lb, desired.amphorae, settings)
-    stale = row.config_digest != key or row.generation != desired.lb.generation
-    if stale or steps or row.unreachable_since:
+    behind = row.generation != desired.lb.generation or row.config_digest is None
+    # Who serves learns of a replacement once, when that has its address: a keepalived that is left
+    # without any peer in between forgets that it owns the VIP.
+    new_peers = row.config_digest != key and _peers_known(desired)
+    if behind or new_peers or steps or row.unreachable_since:
         steps.append(Push(key))
     if plugged - wanted:
         steps.append(UnplugNetworks())
     return tuple(steps)
+
+
+def _peers_known(desired: Desired) -> bool:
+    """Has every role an amphora with an address?"""
+    return {row.role for row in desired.amphorae if row.is_peer} >= set(ROLES[desired.lb.topology])
 
 
 def _wanted_networks(lb: LoadBalancer, observed: Observed) -> frozenset[str]:

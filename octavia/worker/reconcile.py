@@ -28,7 +28,6 @@ from octavia.worker.plan import (
     BranchPlan,
     PlanSettings,
     configuration_key,
-    is_serving,
     plan,
 )
 from octavia.worker.settings import WorkerSettings
@@ -148,7 +147,7 @@ class Reconciler:
             lease=this.lease,
             lb=desired.lb,
             amphora=row,
-            peers=tuple(row for row in desired.amphorae if is_serving(row)),
+            peers=tuple(row for row in desired.amphorae if row.is_peer),
             excluded=this.excluded,
         )
 
@@ -202,7 +201,7 @@ class Reconciler:
         acknowledged = [
             row.generation
             for row in desired.amphorae
-            if is_serving(row) and row.unreachable_since is None and row.config_digest
+            if row.is_serving and row.unreachable_since is None and row.config_digest
         ]
         return min(acknowledged, default=None)
 
@@ -210,7 +209,7 @@ class Reconciler:
         """Every amphora that there should be serves the newest generation, and no other is there."""
         key = configuration_key(desired.lb, desired.amphorae, self._plan_settings)
         return sorted(row.role for row in desired.amphorae) == sorted(ROLES[desired.lb.topology]) and all(
-            is_serving(row)
+            row.is_serving
             and row.unreachable_since is None
             and row.replace_requested is None
             and row.config_digest == key

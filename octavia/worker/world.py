@@ -45,7 +45,7 @@ class Branch:
     """One amphora's part of a pass. Steps of one branch run one after the other.
 
     :param amphora: its row as of the last step; None before the first.
-    :param peers: all amphorae of the load balancer that take configuration.
+    :param peers: all amphorae of the load balancer that talk to each other.
     :param excluded: ids of objects that HAProxy refused, with its words.
     """
 

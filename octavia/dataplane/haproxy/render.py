@@ -26,7 +26,7 @@ from octavia.dataplane.haproxy.model import Directive, HaproxyConfig, Section, U
 from octavia.dataplane.haproxy.peer import PEER_PORT, peer_name
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.dataplane.haproxy.values import Unrenderable
-from octavia.domain.statuses import AmphoraStatus, ProvisioningStatus
+from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import (
     Algorithm,
     Amphora,
@@ -109,7 +109,7 @@ def render(
 ) -> Rendered | None:
     """The configuration of one amphora's HAProxy; None when it has nothing to run.
 
-    :param amphorae: of this load balancer; the allocated ones become each other's peers.
+    :param amphorae: of this load balancer; those with an address become each other's peers.
     :param amphora_id: for whom this is; it is always among its own peers.
     :param haproxy_version: as the agent says it; the first two numbers count.
     :param excluded: ids of listeners, pools, members and monitors to leave out.
@@ -226,12 +226,7 @@ class _Rendering:
 
     def peers(self) -> list[Amphora]:
         """Sorted by id, so that the same pair always makes the same text."""
-        allocated = (
-            one
-            for one in self.amphorae
-            if one.vrrp_ip and (one.status == AmphoraStatus.ALLOCATED or one.id == self.amphora_id)
-        )
-        return sorted(allocated, key=lambda one: one.id)
+        return sorted((one for one in self.amphorae if one.is_peer), key=lambda one: one.id)
 
     def has_peers(self) -> bool:
         """A pair always has; a single amphora talks to itself across a reload, if it has a table."""

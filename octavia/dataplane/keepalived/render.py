@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, LoadBalancer, Role, Topology, VrrpGroup
 
 ROUTE_TABLE: Final = 1
@@ -80,7 +79,7 @@ def render(
     """The configuration of one amphora's keepalived; None where no VIP is shared.
 
     :param amphora: for whom this is; its ``vrrp_ip`` and ``vrrp_interface`` must be known.
-    :param amphorae: of this load balancer; the other allocated ones are its peers.
+    :param amphorae: of this load balancer; the others with an address are its peers.
     :param vip_subnets: one for each VIP that needs routes of its own.
     :raises ValueError: a value is no address, interface name, number or path.
     """
@@ -189,11 +188,7 @@ def _peers(
     own: IPv4Address | IPv6Address, amphora: Amphora, amphorae: Iterable[Amphora]
 ) -> Iterator["str | _Block"]:
     peers = sorted(
-        (
-            _address(one.vrrp_ip)
-            for one in amphorae
-            if one.id != amphora.id and one.vrrp_ip and one.status == AmphoraStatus.ALLOCATED
-        ),
+        (_address(one.vrrp_ip) for one in amphorae if one.id != amphora.id and one.is_peer),
         key=lambda address: (address.version, int(address)),
     )
     # Without a peer keepalived would fall back to multicast and complain about the source.

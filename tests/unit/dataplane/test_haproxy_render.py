@@ -195,8 +195,9 @@ def test_a_pair_are_peers_wherever_it_is_rendered_for() -> None:
         assert rows(pair(simple()), "peers", section, amphorae=amphorae()[::-1], amphora_id=name) == both
 
 
-def test_only_allocated_amphorae_are_peers_and_oneself_always() -> None:
-    mine, other = (replace(one, status=AmphoraStatus.BOOTING) for one in amphorae())
+def test_amphorae_that_are_given_up_are_no_peers() -> None:
+    mine, other = amphorae()
+    other = replace(other, status=AmphoraStatus.ERROR)
     found = rows(pair(simple()), "peers", f"{LB.replace('-', '')}_peers", amphorae=(mine, other))
     assert found == [f"peer {peer_name(AMPHORA)} 10.0.0.2:1025"]
 

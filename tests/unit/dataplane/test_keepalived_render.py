@@ -149,12 +149,12 @@ def test_vips_of_the_other_family_travel_apart() -> None:
     ("other", "peers"),
     [
         (BACKUP, ["10.0.0.3"]),
-        (replace(BACKUP, status=AmphoraStatus.BOOTING), None),
+        (replace(BACKUP, status=AmphoraStatus.BOOTING), ["10.0.0.3"]),
         (replace(BACKUP, status=AmphoraStatus.ERROR), None),
         (replace(BACKUP, vrrp_ip=None), None),
     ],
 )
-def test_only_allocated_amphorae_are_peers(other: Amphora, peers: list[str] | None) -> None:
+def test_who_has_an_address_and_is_not_given_up_is_a_peer(other: Amphora, peers: list[str] | None) -> None:
     found = lines(load_balancer(), amphorae=(MASTER, other))
     assert ("unicast_peer {" in found) is (peers is not None)
     assert peers is None or block(found, "unicast_peer") == peers

@@ -40,6 +40,7 @@ def serving(name: str, role: Role, **more: object) -> Amphora:
         "status": AmphoraStatus.ALLOCATED,
         "role": role,
         "compute_id": name,
+        "vrrp_ip": f"192.0.2.{ord(name)}",
     }
     return Amphora(**(values | more))  # type: ignore[arg-type]
 
@@ -130,10 +131,22 @@ CASES = [
         heard={"a": Heard(NOW - timedelta(seconds=1))},
     ),
     Case(
-        "a failed one goes while its replacement is built, and the survivor learns of it",
+        "a failed one goes while its replacement is built",
         PAIR,
         (serving("a", M, **FAILED), *up_to_date(PAIR, serving("b", B), serving("a", M))[:1]),
-        [("a", ["Retire"]), (None, ["RecordAmphora", *BUILD, *FINISH]), ("b", ["Push"])],
+        [("a", ["Retire"]), (None, ["RecordAmphora", *BUILD, *FINISH])],
+    ),
+    Case(
+        "the survivor learns of the replacement when that has an address",
+        PAIR,
+        (*up_to_date(PAIR, serving("b", B), serving("a", M))[:1], building("c", M)),
+        [("c", [*BUILD, *FINISH]), ("b", ["Push"])],
+    ),
+    Case(
+        "a new generation does not wait for the replacement",
+        replace(PAIR, generation=4),
+        up_to_date(PAIR, serving("b", B)),
+        [(None, ["RecordAmphora", *BUILD, *FINISH]), ("b", ["Push"])],
     ),
     Case(
         "a single's VIP waits until the failed one is gone",
