@@ -17,6 +17,7 @@ from oslo_log import log
 from octavia import config
 from octavia.api import app
 from octavia.api.body import LARGEST
+from octavia.api.identity import check_strategy
 from octavia.api.settings import ApiSettings, check_binding, from_config
 from octavia.cmd.wiring import NETWORK_DRIVER, Wiring
 from octavia.config.checks import Contradiction
@@ -58,6 +59,8 @@ def _serve(conf: cfg.ConfigOpts) -> None:
     wiring = Wiring(conf)
     local = conf.controller_worker.network_driver == NETWORK_DRIVER
     settings = from_config(conf, serve_network=local)
+    check_strategy(settings.auth_strategy)
+    check_binding(settings, str(conf.api_settings.bind_host))
     # Workers are other processes: until a bus rings them, their sweep finds the work.
     application = app.create(wiring.database, wiring.tenant_network, LocalDoorbell(), wiring.clock, settings)
     serving = server(application, settings, str(conf.api_settings.bind_host), conf.api_settings.bind_port)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from oslo_config import cfg
 
@@ -34,6 +34,8 @@ from octavia.drivers.network.tenant import without
 from octavia.worker.settings import WorkerSettings
 from octavia.worker.settings import from_config as worker_settings
 from octavia.worker.world import World
+
+_D = TypeVar("_D")
 
 MANAGEMENT: Final = "management"
 NETWORK_DRIVER: Final = "network_local_driver"
@@ -77,7 +79,7 @@ class Wiring:
     @cached_property
     def tenant_network(self) -> NetworkDriver:
         """The network driver as the API may use it."""
-        return without(self.world.network, network_id(MANAGEMENT))
+        return without(self._watched(self.network, "network"), network_id(MANAGEMENT))
 
     @cached_property
     def compute(self) -> LocalCompute:
@@ -96,14 +98,11 @@ class Wiring:
         """
         certificates = LocalCertificates(_certificate_settings(self.conf), self.clock)
         amphora = RestAmphoraDriver(_rest_settings(self.conf))
-        points = self._points
-        if points is None:
-            return World(self.compute, self.network, certificates, amphora, self.clock)
         return World(
-            points.around(self.compute, "compute"),
-            points.around(self.network, "network"),
-            points.around(certificates, "certificates"),
-            points.around(amphora, "amphora"),
+            self._watched(self.compute, "compute"),
+            self._watched(self.network, "network"),
+            self._watched(certificates, "certificates"),
+            self._watched(amphora, "amphora"),
             self.clock,
         )
 
@@ -126,6 +125,9 @@ class Wiring:
     @cached_property
     def _points(self) -> Failpoints | None:
         return Failpoints.from_environment()
+
+    def _watched(self, driver: _D, family: str) -> _D:
+        return self._points.around(driver, family) if self._points else driver
 
 
 def topology(conf: cfg.ConfigOpts) -> Topology:

@@ -2,7 +2,6 @@
 """Rules of listeners, pools, members and health monitors, as requests meet them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,7 +149,8 @@ def test_what_amphorae_cannot_do_yet_is_501_and_stores_nothing(api: Api, lb: Any
     [("allow_tls_terminated_listeners", "TERMINATED_HTTPS"), ("allow_prometheus_listeners", "PROMETHEUS")],
 )
 def test_protocols_can_be_switched_off(make_api: Callable[..., Api], option: str, protocol: str) -> None:
-    api = make_api(deployment=replace(Deployment(), **{option: False}))
+    switched_off: dict[str, Any] = {option: False}
+    api = make_api(deployment=Deployment(**switched_off))
     fault = refused(api, "/listeners", "listener", **http(api.load_balancer(), protocol=protocol))
     assert fault == f"The selected protocol is not allowed in this deployment: {protocol}"
 

@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the API lists, shows and writes, on each database: the API's own tests, on other ones than SQLite."""
+"""What the API lists, shows and writes, on each database: the API's own tests with this folder's fixtures."""
 
-# ruff: noqa: F401  imported tests run here, on the databases of this folder's fixtures
+# ruff: noqa: F401, F811  imported tests run here; pytest's fixtures are arguments
 
 import pytest
 
 from tests.api.conftest import Api, api, make_api
 from tests.api.test_concurrency import (
+    test_a_write_marks_what_the_contract_says_and_all_under_one_generation,
+    test_what_is_on_its_way_out_leaves_its_place_to_another,
     tree,
 )
+from tests.api.test_graph import (
+    test_a_thousand_members_fit_into_one_request,
+    test_everything_in_one_request_comes_back_whole,
+)
 from tests.api.test_lists import (
+    test_a_list_can_be_sorted_filtered_and_cut,
+    test_a_list_that_cannot_be_asked_for,
+    test_filters_of_children,
+    test_links_lead_through_all_pages_and_keep_the_query,
+    test_the_number_of_queries_does_not_grow,
+    test_the_previous_page_ends_just_before_the_marker,
     three,
     two_of_each,
+)
+from tests.api.test_load_balancers import (
+    test_amphorae_are_shown_and_filtered,
+    test_failover_stamps_the_amphorae_that_are_there,
+    test_statistics_add_up_and_only_live_amphorae_have_connections,
+    test_the_status_tree_has_exactly_the_keys_that_clients_compare,
 )
 
 

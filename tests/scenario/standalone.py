@@ -6,6 +6,7 @@ VIPs and to members with ordinary sockets. What may be expected of it after a cr
 :mod:`tests.scenario.crash_invariants`.
 """
 
+import http.client
 import json
 import os
 import select
@@ -103,6 +104,7 @@ class Machine:
         self.client = httpx.Client(base_url=API, trust_env=False, timeout=30)
         self._preloaded: subprocess.Popen[str] | None = None
         self._web_servers: list[subprocess.Popen[bytes]] = []
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def configure(self, **sections: Mapping[str, object]) -> None:
         """Write octavia.conf; the next start reads it."""
@@ -128,7 +130,7 @@ class Machine:
                     start_new_session=True,
                     env={**os.environ, **environment},
                 )
-            process.returncode = 0  # watched by descriptor, and buried in close()
+            self._children.append(process)
             self.controller = Controller(process.pid)
         else:
             order = {"arguments": arguments, "environment": {**environment}, "output": str(output)}
@@ -207,7 +209,9 @@ class Machine:
         return bool(shown["provisioning_status"] == "ACTIVE")
 
     def await_active(self, load_balancer_id: str, *, within: float = 60.0) -> None:
-        eventually(lambda: self.is_active(load_balancer_id), within=within, what="the load balancer is ACTIVE")
+        eventually(
+            lambda: self.is_active(load_balancer_id), within=within, what="the load balancer is ACTIVE"
+        )
 
     def await_gone(self, load_balancer_id: str, *, within: float = 60.0) -> None:
         eventually(
@@ -234,6 +238,8 @@ class Machine:
         self.client.close()
         if self.controller:
             self.controller.kill()
+        for child in self._children:
+            child.wait(10)
         if self._preloaded:
             assert self._preloaded.stdin
             assert self._preloaded.stdout
@@ -272,12 +278,20 @@ def member(port: int, *, weight: int = 1, subnet: str = SUBNET) -> dict[str, Any
 def fetch(address: str, port: int = 80, *, timeout: float = 2.0) -> str:
     """The body of one request over a connection of its own.
 
-    :raises httpx.HTTPError: no answer, or another one than 200.
+    :raises OSError: no answer.
+    :raises http.client.HTTPException: no answer that makes sense.
+    :raises ValueError: another one than 200.
     """
-    with httpx.Client(trust_env=False, timeout=timeout) as client:
-        answer = client.get(f"http://{address}:{port}/")
-        answer.raise_for_status()
-        return answer.text.strip()
+    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        body = answer.read().decode().strip()
+        if answer.status != 200:
+            raise ValueError(f"answered {answer.status}: {body}")
+        return body
+    finally:
+        connection.close()
 
 
 @contextmanager

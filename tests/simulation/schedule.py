@@ -7,6 +7,7 @@ happens at a delay (faults, crashes) is not here: see :mod:`tests.simulation.fau
 """
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -143,7 +144,8 @@ class Schedule:
 
     def _put(self, task: Task, seconds: float) -> None:
         task.ticket += 1
-        at = self.clock.now() + timedelta(seconds=seconds)
+        # Rounded up: who sleeps until a moment must not wake before it.
+        at = self.clock.now() + timedelta(microseconds=math.ceil(seconds * 1e6))
         heapq.heappush(self._queue, (at, next(self._numbers), task.ticket, task))
 
     def _body(self, task: Task, run: Callable[[], object]) -> None:

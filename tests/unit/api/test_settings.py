@@ -49,7 +49,7 @@ def test_options_arrive(tmp_path: Path) -> None:
     assert not made.deployment.allow_ping_health_monitors
     assert made.deployment.reserved_ips == ("192.0.2.1", "192.0.2.2")
     assert made.pagination_max_limit is None
-    assert made.valid_vip_networks == {"abc", "def"}
+    assert made.valid_vip_networks == frozenset({"abc", "def"})
     assert made.timeout_client_data == 7
     assert made.loadbalancer_topology is Topology.ACTIVE_STANDBY
     assert (made.vrrp_version, made.vrrp_advert_int) == (3, 0.25)

@@ -107,9 +107,9 @@ def test_udp_connect_needs_time_between_two_probes() -> None:
 
 def test_prometheus_has_no_children() -> None:
     lb, pool = with_pool(Protocol.HTTP)
-    for values in ({"default_pool_id": pool.id}, {"default_pool_id": "nope"}):
+    for pool_id in (pool.id, "nope"):
         with pytest.raises(Invalid, match="PROMETHEUS can have no children"):
-            with_listener(lb, Protocol.PROMETHEUS, **values)
+            with_listener(lb, Protocol.PROMETHEUS, default_pool_id=pool_id)
     lb = with_listener(lb, Protocol.PROMETHEUS)
     body = {"protocol": Protocol.HTTP, "lb_algorithm": Algorithm.ROUND_ROBIN}
     with pytest.raises(Invalid, match="PROMETHEUS can have no children"):
