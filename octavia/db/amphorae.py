@@ -19,18 +19,18 @@ _COLUMNS: Final = tuple(one.name for one in fields(Amphora) if one.name != "plug
 
 def of_load_balancer(tx: sa.Connection, load_balancer_id: str) -> tuple[Amphora, ...]:
     """Every amphora of a load balancer that is not DELETED, the oldest first."""
-    return _load(tx, t.amphora.c.load_balancer_id == load_balancer_id)
+    return _load(tx, _OF_LB, {"id": load_balancer_id})
 
 
 def get(tx: sa.Connection, amphora_id: str) -> Amphora | None:
     """One amphora; None when there is none or it is DELETED."""
-    found = _load(tx, t.amphora.c.id == amphora_id)
+    found = _load(tx, _ONE, {"id": amphora_id})
     return found[0] if found else None
 
 
 def serving(tx: sa.Connection) -> tuple[Amphora, ...]:
     """Every amphora that takes configuration, of all load balancers."""
-    return _load(tx, t.amphora.c.status.in_((AmphoraStatus.ALLOCATED, AmphoraStatus.FAILOVER_STOPPED)))
+    return _load(tx, _SERVING, {})
 
 
 def all_ids(tx: sa.Connection) -> set[str]:
@@ -39,20 +39,29 @@ def all_ids(tx: sa.Connection) -> set[str]:
     return set(tx.execute(live).scalars())
 
 
-def _load(tx: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Amphora, ...]:
-    query = (
+def _alive(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return (
         sa.select(t.amphora)
         .where(where, t.amphora.c.status != AmphoraStatus.DELETED)
         .order_by(t.amphora.c.created_at, t.amphora.c.id)
     )
-    rows = tx.execute(query).mappings().all()
+
+
+_ONE: Final = _alive(t.amphora.c.id == sa.bindparam("id"))
+_OF_LB: Final = _alive(t.amphora.c.load_balancer_id == sa.bindparam("id"))
+_SERVING: Final = _alive(t.amphora.c.status.in_((AmphoraStatus.ALLOCATED, AmphoraStatus.FAILOVER_STOPPED)))
+_PORTS: Final = (
+    sa.select(t.amphora_member_port.c.amphora_id, t.amphora_member_port.c.network_id)
+    .where(t.amphora_member_port.c.amphora_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(t.amphora_member_port.c.network_id)
+)
+
+
+def _load(tx: sa.Connection, query: sa.Select[Any], values: Mapping[str, str]) -> tuple[Amphora, ...]:
+    rows = tx.execute(query, values).mappings().all()
     if not rows:
         return ()
-    ports = tx.execute(
-        sa.select(t.amphora_member_port.c.amphora_id, t.amphora_member_port.c.network_id)
-        .where(t.amphora_member_port.c.amphora_id.in_([row["id"] for row in rows]))
-        .order_by(t.amphora_member_port.c.network_id)
-    ).all()
+    ports = tx.execute(_PORTS, {"ids": [row["id"] for row in rows]}).all()
     return tuple(
         Amphora(
             **{name: row[name] for name in _COLUMNS if name not in ("status", "role")},
@@ -67,14 +76,18 @@ def _load(tx: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[Amphora, ..
 def insert(tx: sa.Connection, amphora: Amphora, now: datetime) -> None:
     """A new row; compute is asked only after this is committed."""
     values = {name: getattr(amphora, name) for name in _COLUMNS}
-    tx.execute(sa.insert(t.amphora).values(values | {"created_at": now}))
+    tx.execute(_INSERT, values | {"created_at": now})
 
 
 def update(tx: sa.Connection, amphora_id: str, now: datetime, **values: Any) -> None:
     """Write some columns of one amphora."""
     unknown = set(values) - set(_COLUMNS)
     assert not unknown, unknown
-    tx.execute(sa.update(t.amphora).where(t.amphora.c.id == amphora_id).values(values | {"updated_at": now}))
+    tx.execute(_UPDATE, values | {"updated_at": now, "amphora_id": amphora_id})
+
+
+_INSERT: Final = sa.insert(t.amphora)
+_UPDATE: Final = sa.update(t.amphora).where(t.amphora.c.id == sa.bindparam("amphora_id"))
 
 
 def delete(tx: sa.Connection, amphora_id: str, now: datetime) -> None:

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -21,7 +22,10 @@ class Event:
 
 def record(tx: sa.Connection, load_balancer_id: str, now: datetime, text: str) -> None:
     """Remember a sentence."""
-    tx.execute(sa.insert(t.event).values(load_balancer_id=load_balancer_id, at=now, text=text))
+    tx.execute(_RECORD, {"load_balancer_id": load_balancer_id, "at": now, "text": text})
+
+
+_RECORD: Final = sa.insert(t.event)
 
 
 def last(tx: sa.Connection, load_balancer_id: str, count: int = 10) -> list[Event]:

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -53,19 +54,21 @@ class Explanation:
 
 def reasons(tx: sa.Connection, load_balancer_id: str) -> tuple[Standing, ...]:
     """The reasons in force of a load balancer and everything below it, the oldest first."""
-    table = t.status_reason
-    rows = tx.execute(
-        sa.select(table)
-        .where(table.c.load_balancer_id == load_balancer_id)
-        .order_by(table.c.since, table.c.object_id)
-    )
-    return tuple(_standing(row) for row in rows)
+    return tuple(_standing(row) for row in tx.execute(_REASONS, {"lb_id": load_balancer_id}))
 
 
 def reason_of(tx: sa.Connection, object_id: str) -> Standing | None:
     """The reason in force of one object."""
-    row = tx.execute(sa.select(t.status_reason).where(t.status_reason.c.object_id == object_id)).one_or_none()
+    row = tx.execute(_REASON, {"id": object_id}).one_or_none()
     return _standing(row) if row else None
+
+
+_REASON: Final = sa.select(t.status_reason).where(t.status_reason.c.object_id == sa.bindparam("id"))
+_REASONS: Final = (
+    sa.select(t.status_reason)
+    .where(t.status_reason.c.load_balancer_id == sa.bindparam("lb_id"))
+    .order_by(t.status_reason.c.since, t.status_reason.c.object_id)
+)
 
 
 def _standing(row: sa.Row[tuple[object, ...]]) -> Standing:

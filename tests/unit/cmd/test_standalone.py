@@ -19,9 +19,10 @@ from octavia.cmd import standalone
 from octavia.cmd.standalone import clouds, controller_process, preflight, web_server
 from octavia.cmd.standalone.configuration import api_url, configuration
 from octavia.cmd.standalone.errors import Refusal
-from octavia.cmd.standalone.host import topology
 from octavia.cmd.standalone.probe import Probe
 from octavia.cmd.standalone.state import State
+from octavia.cmd.wiring import topology
+from octavia.domain.errors import Terminal
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_secrets_are_made_once_and_differ_between_installations(tmp_path: Path) 
 
 def test_networks_that_overlap_are_refused_with_the_file_to_change(state: State) -> None:
     (state.path / "octavia.conf").write_text("[standalone]\nnetworks = a=10.0.0.0/16, b=10.0.1.0/24\n")
-    with pytest.raises(Refusal, match=r"overlap.*octavia\.conf"):
+    with pytest.raises(Terminal, match=r"overlap.*octavia\.conf"):
         topology(configuration(state))
 
 
