@@ -62,13 +62,13 @@ def _neighbour_advertisement(mac: bytes, address: IPv6Address) -> bytes:
         return head + address.packed + option
 
     pseudo = address.packed + _ALL_NODES + struct.pack("!II", len(message(0)), socket.IPPROTO_ICMPV6)
-    icmp = message(_checksum(pseudo + message(0)))
+    icmp = message(checksum(pseudo + message(0)))
     header = struct.pack("!IHBB", 6 << 28, len(icmp), socket.IPPROTO_ICMPV6, 255)
     return _ALL_NODES_MAC + mac + struct.pack("!H", _ETH_IPV6) + header + address.packed + _ALL_NODES + icmp
 
 
-def _checksum(data: bytes) -> int:
-    """RFC 1071; the data has an even length."""
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071) of data of an even length."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

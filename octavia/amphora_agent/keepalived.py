@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from octavia.amphora_agent import durable
+from octavia.amphora_agent import durable, vrrp
 from octavia.amphora_agent.config import AgentConfig
 from octavia.amphora_agent.supervisor import Service, Supervisor
 
@@ -102,6 +102,7 @@ class Keepalived:
             self._supervisor.reload(self.service)
         else:
             self._supervisor.start(self.service)
+            vrrp.stand_back(text)
         self._applied = text
 
     def stop(self) -> None:

@@ -64,13 +64,14 @@ class Machine:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def openstack_quietly(self, *words: str) -> None:
-        """For commands that answer nothing, and therefore take no ``-f``."""
+    def openstack_plainly(self, *words: str) -> str:
+        """For commands that take no ``-f``: they answer nothing, or JSON anyway."""
         done = self.run(
             *(str(_BIN / "openstack"), "--os-cloud", "octavia", *words),
             OS_CLIENT_CONFIG_FILE=str(self.state / "clouds.yaml"),
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def links(self) -> set[str]:
         return {link["ifname"] for link in json.loads(self.run("ip", "-json", "link").stdout)}
@@ -155,7 +156,7 @@ def test_up_tells_what_it_does(played: str, sentence: str) -> None:
 @pytest.mark.usefixtures("played")
 def test_the_client_sees_the_load_balancer_and_everything_in_it(machine: Machine) -> None:
     assert eventually(lambda: is_active(machine), within=60)
-    tree = machine.openstack("loadbalancer", "status", "show", "demo")
+    tree = json.loads(machine.openstack_plainly("loadbalancer", "status", "show", "demo"))
     (listener,) = tree["loadbalancer"]["listeners"]
     (pool,) = listener["pools"]
     assert {member["operating_status"] for member in pool["members"]} == {"ONLINE"}
@@ -166,9 +167,9 @@ def test_the_client_sees_the_load_balancer_and_everything_in_it(machine: Machine
 @pytest.mark.usefixtures("played")
 def test_a_member_can_be_drained_through_the_client(machine: Machine) -> None:
     address = vip(machine)
-    machine.openstack_quietly("loadbalancer", "member", "set", "--weight", "0", "demo-pool", "web-1")
+    machine.openstack_plainly("loadbalancer", "member", "set", "--weight", "0", "demo-pool", "web-1")
     assert eventually(lambda: {machine.answer(address) for _ in range(4)} == {"hello from web-2"}, within=10)
-    machine.openstack_quietly("loadbalancer", "member", "set", "--weight", "1", "demo-pool", "web-1")
+    machine.openstack_plainly("loadbalancer", "member", "set", "--weight", "1", "demo-pool", "web-1")
     assert eventually(
         lambda: {machine.answer(address) for _ in range(4)} == {"hello from web-1", "hello from web-2"},
         within=10,
@@ -206,7 +207,7 @@ def test_a_failover_through_the_client_replaces_both_amphorae(machine: Machine) 
 
     before = ids()
     assert len(before) == 2
-    machine.openstack_quietly("loadbalancer", "failover", "demo")
+    machine.openstack_plainly("loadbalancer", "failover", "demo")
     assert eventually(lambda: len(ids()) == 2 and not ids() & before, within=120)
     assert machine.answer(vip(machine))
 
