@@ -6,6 +6,7 @@ the database only.
 """
 
 import logging
+from datetime import datetime
 from pathlib import Path
 
 from oslo_config import cfg
@@ -17,7 +18,8 @@ from octavia.cmd.health_manager import health_manager
 from octavia.cmd.housekeeping import housekeeping
 from octavia.cmd.parts import Parts
 from octavia.cmd.wiring import Wiring
-from octavia.db import schema
+from octavia.db import reservations, schema
+from octavia.db.engine import Connection
 from octavia.domain.errors import Terminal, Transient
 from octavia.drivers.bus.local import LocalDoorbell
 from octavia.drivers.certificates.local_ca import ensure_authority
@@ -34,7 +36,7 @@ def run(conf: cfg.ConfigOpts) -> None:
     """
     wiring = Wiring(conf)
     ensure_authority(Path(conf.standalone.state_dir) / "certificates")
-    wiring.network.ensure()
+    wiring.local_network.ensure()
     schema.upgrade(wiring.database.engine)
     doorbell = LocalDoorbell()
     worker = Worker(wiring.database, wiring.world, doorbell, wiring.worker_settings)
@@ -50,6 +52,9 @@ def run(conf: cfg.ConfigOpts) -> None:
     manager = health_manager(conf, wiring, doorbell)
     manager.open()
     keeper = housekeeping(conf, wiring, doorbell)
+    # Nobody else creates here, so whatever was being created when the last controller ended is given
+    # up now, and its port is swept.
+    wiring.database.write(_forget_creations)
     try:
         doubt_absent_amphorae(wiring.database, wiring.compute, wiring.clock)
     except Transient as error:
@@ -63,3 +68,7 @@ def run(conf: cfg.ConfigOpts) -> None:
     LOG.info("The controller runs")
     parts.wait()
     LOG.info("The controller has ended")
+
+
+def _forget_creations(tx: Connection) -> None:
+    reservations.expire(tx, datetime.max)

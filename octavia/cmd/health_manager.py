@@ -25,8 +25,7 @@ def health_manager(conf: cfg.ConfigOpts, wiring: Wiring, doorbell: LocalDoorbell
     :raises OctaviaError: something cannot be made; with what to change.
     """
     settings = from_config(conf, owner=f"{socket.gethostname()}:{os.getpid()}")
-    world = wiring.world
-    return HealthManager(wiring.database, world.clock, doorbell, world.compute, world.amphora, settings)
+    return HealthManager(wiring.database, wiring.clock, doorbell, wiring.compute, wiring.amphora, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,14 +21,13 @@ def housekeeping(conf: cfg.ConfigOpts, wiring: Wiring, doorbell: LocalDoorbell) 
 
     :raises OctaviaError: something cannot be made; with what to change.
     """
-    world = wiring.world
 
     def leftovers(known: frozenset[str]) -> Sequence[str]:
         del known  # the sweep finds the owners itself, in the directories of the amphorae
-        return wiring.compute.sweep()
+        return wiring.local_compute.sweep()
 
-    every = jobs(wiring.database, doorbell, world.compute, world.network, from_config(conf), leftovers)
-    return Housekeeping(every, world.clock)
+    every = jobs(wiring.database, doorbell, wiring.compute, wiring.network, from_config(conf), leftovers)
+    return Housekeeping(every, wiring.clock)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,8 +22,10 @@ from octavia.config.standalone import SubnetPlan, controller_address, parse_netw
 from octavia.db.engine import Database, create_engine
 from octavia.domain.clock import SystemClock
 from octavia.domain.errors import Terminal
+from octavia.drivers.amphora.contract import AmphoraDriver
 from octavia.drivers.amphora.rest import RestAmphoraDriver, RestSettings
 from octavia.drivers.certificates.local_ca import CertificateSettings, LocalCertificates
+from octavia.drivers.compute.contract import ComputeDriver
 from octavia.drivers.compute.local import LocalCompute
 from octavia.drivers.local.addresses import NetworkSettings, SubnetSettings, Topology, network_id
 from octavia.drivers.local.installation import Installation
@@ -68,8 +70,8 @@ class Wiring:
         return WatchedDatabase(engine, self._points) if self._points else Database(engine)
 
     @cached_property
-    def network(self) -> LocalNetwork:
-        """``[controller_worker] network_driver``.
+    def local_network(self) -> LocalNetwork:
+        """``[controller_worker] network_driver``, with what only this machine's networks can do.
 
         :raises Terminal: this release has no such driver, or the networks make no sense.
         """
@@ -77,32 +79,49 @@ class Wiring:
         return LocalNetwork(topology(self.conf), self._installation)
 
     @cached_property
-    def tenant_network(self) -> NetworkDriver:
-        """The network driver as the API may use it."""
-        return without(self._watched(self.network, "network"), network_id(MANAGEMENT))
-
-    @cached_property
-    def compute(self) -> LocalCompute:
-        """``[controller_worker] compute_driver``.
+    def local_compute(self) -> LocalCompute:
+        """``[controller_worker] compute_driver``, with what only this machine's amphorae can do.
 
         :raises Terminal: this release has no such driver.
         """
         _require(self.conf, "compute_driver", COMPUTE_DRIVER)
-        return LocalCompute(self._installation, self.network, network_id(MANAGEMENT))
+        return LocalCompute(self._installation, self.local_network, network_id(MANAGEMENT))
+
+    @cached_property
+    def network(self) -> NetworkDriver:
+        """Networks, as the contract has them."""
+        return self._watched(self.local_network, "network")
+
+    @cached_property
+    def tenant_network(self) -> NetworkDriver:
+        """The network driver as the API may use it."""
+        return without(self.network, network_id(MANAGEMENT))
+
+    @cached_property
+    def compute(self) -> ComputeDriver:
+        """Amphorae, as the contract has them."""
+        return self._watched(self.local_compute, "compute")
+
+    @cached_property
+    def amphora(self) -> AmphoraDriver:
+        """The way to the agents.
+
+        :raises Terminal: the controller's certificate cannot be read.
+        """
+        return self._watched(RestAmphoraDriver(_rest_settings(self.conf)), "amphora")
 
     @cached_property
     def world(self) -> World:
-        """All drivers.
+        """All drivers; the worker alone needs the key of the CA.
 
         :raises Terminal: a driver cannot be made; with what to change.
         """
         certificates = LocalCertificates(_certificate_settings(self.conf), self.clock)
-        amphora = RestAmphoraDriver(_rest_settings(self.conf))
         return World(
-            self._watched(self.compute, "compute"),
-            self._watched(self.network, "network"),
+            self.compute,
+            self.network,
             self._watched(certificates, "certificates"),
-            self._watched(amphora, "amphora"),
+            self.amphora,
             self.clock,
         )
 

@@ -98,7 +98,12 @@ def differs_from_wanted(lb: SeenLoadBalancer, parts: Parts, report: Heartbeat) -
 
     Only what has had the time to arrive is expected.
     """
-    if not lb.enabled or lb.provisioning_status != ProvisioningStatus.ACTIVE:
+    if lb.provisioning_status != ProvisioningStatus.ACTIVE:
+        return False
+    if report.generation is not None and report.generation > lb.version[0]:
+        # It was told what the database does not know any more: an older database was restored.
+        return True
+    if not lb.enabled:
         return False
     if report.version == 0 or (report.generation is not None and report.generation < lb.version[0]):
         return False

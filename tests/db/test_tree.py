@@ -35,10 +35,10 @@ from octavia.domain.tree import (
 )
 from tests.fleet import NOW, load_balancer, uuid
 
-SHARED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Anything that JSON can carry and a column can keep: PostgreSQL keeps no NUL, nobody keeps half characters.
-TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 # MariaDB's keys take "a" and "a " for the same (PAD SPACE), so tags are told apart by more than that.
 TAGS = st.lists(TEXTS.map(str.rstrip).filter(bool), unique=True, max_size=3).map(
     lambda tags: tuple(sorted(tags, key=lambda tag: tag.encode()))
@@ -103,7 +103,7 @@ POOLS = st.builds(
     protocol=st.sampled_from(Protocol),
     lb_algorithm=st.sampled_from(Algorithm),
     session_persistence=st.none() | PERSISTENCES,
-    members=st.lists(MEMBERS, max_size=3).map(tuple),
+    members=st.lists(MEMBERS, max_size=2).map(tuple),
     health_monitor=st.none() | MONITORS,
 )
 LISTENERS = st.builds(
@@ -132,7 +132,7 @@ LOAD_BALANCERS = st.builds(
     additional_vips=st.sampled_from([(), (AdditionalVip(subnet_id=uuid(2), ip_address="fd00::5"),)]),
     vrrp_group=st.none()
     | st.builds(VrrpGroup, name=st.just("g"), advert_int=st.sampled_from([1.0, 0.25, 0.1])),
-    listeners=st.lists(LISTENERS, max_size=3).map(tuple),
+    listeners=st.lists(LISTENERS, max_size=2).map(tuple),
     pools=st.lists(POOLS, max_size=2).map(tuple),
     observed_generation=BIG,
 )
@@ -209,7 +209,7 @@ def test_saving_a_changed_tree_writes_exactly_the_changes(
 
 def _merged(made: LoadBalancer, other: LoadBalancer) -> LoadBalancer:
     """``made``, with the root of ``other``, its first listener and pool changed, and new ones added."""
-    later = NOW + timedelta(seconds=1)
+    moments = (NOW + timedelta(seconds=1, microseconds=one) for one in range(1000))
     listeners = (
         tuple(
             replace(two, id=one.id, created_at=one.created_at, default_pool_id=one.default_pool_id)
@@ -223,7 +223,7 @@ def _merged(made: LoadBalancer, other: LoadBalancer) -> LoadBalancer:
                 two,
                 id=one.id,
                 created_at=one.created_at,
-                members=one.members + tuple(replace(m, created_at=later) for m in two.members),
+                members=one.members + tuple(replace(m, created_at=next(moments)) for m in two.members),
                 health_monitor=one.health_monitor or two.health_monitor,
             )
             for one, two in zip(made.pools, other.pools, strict=False)
@@ -231,8 +231,8 @@ def _merged(made: LoadBalancer, other: LoadBalancer) -> LoadBalancer:
         + made.pools[len(other.pools) :]
     )
     new = tuple(
-        replace(one, created_at=later + timedelta(microseconds=number), default_pool_id=None)
-        for number, one in enumerate(other.listeners[len(made.listeners) :])
+        replace(one, created_at=next(moments), default_pool_id=None)
+        for one in other.listeners[len(made.listeners) :]
     )
     return replace(
         other,
@@ -267,7 +267,7 @@ def test_tags_that_differ_in_case_or_in_spaces_at_the_end_do_not_clash(database:
     with database.read() as tx:
         found = tree.load(tx, lb.id)
     assert found is not None
-    assert set(found.tags) >= {"a", "A"}
+    assert set(found.tags) == {"a", "A"}
 
 
 def test_moments_keep_their_microseconds(database: Database) -> None:
@@ -330,12 +330,11 @@ def test_a_reader_never_sees_half_a_write(database: Database) -> None:
             if len(weights) != 1 or found.listeners[0].name != str(weights.pop()):
                 torn.append(repr(found))
 
+    before = replace(lb, listeners=(replace(lb.listeners[0], name="1"),))
+    database.write(lambda tx: tree.save(tx, lb, before))
     readers = [threading.Thread(target=read) for _ in range(2)]
     for one in readers:
         one.start()
-    before = replace(lb, listeners=(replace(lb.listeners[0], name="1"),))
-    database.write(lambda tx: tree.save(tx, lb, before))
-    torn.clear()  # the first write made it consistent
     for weight in range(2, 40):
         pool = before.pools[0]
         members = tuple(replace(one, weight=weight) for one in pool.members)
