@@ -24,7 +24,8 @@ def machine() -> str:
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         "unknown CPU",
     )
-    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, Linux {os.uname().release}"
+    load = os.getloadavg()[0]  # what other programs do here spoils the figures
+    return f"{model}, {os.cpu_count()} cores, load {load:.1f}, Linux {os.uname().release}"
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -53,10 +54,10 @@ def show(title: str, unit: str, rows: Sequence[Row], digits: int = 2) -> None:
     """Print a table."""
     wide = max([len(row.what) for row in rows] + [20])
     print(f"{title}\n{machine()}")
-    print(f"{'':{wide}}  {'median':>9} {'p99':>9} {'max':>9} {'runs':>5}  budget")
+    print(f"{'':{wide}}  {'least':>9} {'median':>9} {'p99':>9} {'runs':>5}  budget")
     for row in rows:
-        middle, high, highest = statistics.median(row.values), percentile(row.values, 99), max(row.values)
-        numbers = " ".join(f"{value:9.{digits}f}" for value in (middle, high, highest))
+        columns = (min(row.values), statistics.median(row.values), percentile(row.values, 99))
+        numbers = " ".join(f"{value:9.{digits}f}" for value in columns)
         print(f"{row.what:{wide}}  {numbers} {len(row.values):5}  {_budget(row, unit)}{row.note}")
     print(flush=True)
 

@@ -17,13 +17,18 @@ from octavia.api.handlers import (
     amphorae,
     discovery,
     health_monitors,
+    l7_policies,
+    l7_rules,
     listeners,
     load_balancers,
     members,
     networks,
+    offers,
     pools,
     providers,
+    quotas,
 )
+from octavia.api.schemas.types import storable
 from octavia.api.service import Answer, Call, Handler, Service
 from octavia.api.settings import ApiSettings
 from octavia.db.engine import Database
@@ -34,6 +39,14 @@ from octavia.drivers.network.contract import NetworkDriver
 Routes: TypeAlias = Mapping[str, Mapping[str, Handler]]
 
 VERSION_ROOTS: Final = ("/v2.0", "/v2")
+
+
+def _offers(path: str, of: offers.OfferHandlers | offers.ProfileHandlers) -> Routes:
+    return {
+        path: {"GET": of.index, "POST": of.create},
+        f"{path}/{{key}}": {"GET": of.show, "PUT": of.update, "DELETE": of.delete},
+    }
+
 
 # Below /v2.0/lbaas, /v2.0, /v2/lbaas and /v2.
 LBAAS: Final[Routes] = {
@@ -72,7 +85,31 @@ LBAAS: Final[Routes] = {
         "PUT": health_monitors.update,
         "DELETE": health_monitors.delete,
     },
+    "/l7policies": {"GET": l7_policies.index, "POST": l7_policies.create},
+    "/l7policies/{l7policy_id}": {
+        "GET": l7_policies.show,
+        "PUT": l7_policies.update,
+        "DELETE": l7_policies.delete,
+    },
+    "/l7policies/{l7policy_id}/rules": {"GET": l7_rules.index, "POST": l7_rules.create},
+    "/l7policies/{l7policy_id}/rules/{l7rule_id}": {
+        "GET": l7_rules.show,
+        "PUT": l7_rules.update,
+        "DELETE": l7_rules.delete,
+    },
+    "/quotas": {"GET": quotas.index},
+    "/quotas/{project_id}": {"GET": quotas.show, "PUT": quotas.update, "DELETE": quotas.delete},
+    "/quotas/{project_id}/default": {"GET": quotas.defaults},
+    **_offers("/flavors", offers.FLAVORS),
+    **_offers("/flavorprofiles", offers.FLAVOR_PROFILES),
+    **_offers("/availabilityzones", offers.ZONES),
+    **_offers("/availabilityzoneprofiles", offers.ZONE_PROFILES),
     "/providers": {"GET": providers.index},
+    "/providers/{provider_name}": {},
+    "/providers/{provider_name}/flavor_capabilities": {"GET": providers.flavor_capabilities},
+    "/providers/{provider_name}/availability_zone_capabilities": {
+        "GET": providers.availability_zone_capabilities
+    },
 }
 
 # Below /v2.0/octavia and /v2/octavia alone.
@@ -146,6 +183,8 @@ class _Endpoint:
 
 def _responder(service: Service, handler: Handler) -> Any:
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        if not all(map(storable, path.values())):
+            raise falcon.HTTPNotFound  # no database can hold such an identifier
         call = Call(service, req, identity.noauth(req.env))
         answer: Answer = handler(call, **path)
         resp.status = answer.status

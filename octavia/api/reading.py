@@ -11,20 +11,31 @@ from octavia.db import views
 from octavia.db.explain import Standing
 
 
-def index(call: Call, view: views.View, schema: Schema, plural: str, *, pool_id: str | None = None) -> Answer:
+def index(
+    call: Call,
+    view: views.View,
+    schema: Schema,
+    plural: str,
+    *,
+    links: str | None = None,
+    parent_id: str | None = None,
+    whole: bool = False,
+) -> Answer:
     """One page of a list.
 
-    :param pool_id: only members of that pool, which exists.
+    :param links: what the list of links is called, where it is not ``<plural>_links``.
+    :param parent_id: only what is below that pool or policy, which exists.
+    :param whole: there is no choosing of fields.
     """
     wanted = query.listing(call.query, call.settings)
     with call.service.database.read() as tx:
-        records = views.listing(tx, view, wanted, project_id=call.identity.scope, pool_id=pool_id)
-    chosen = query.fields(call.query, call.settings)
+        records = views.listing(tx, view, wanted, project_id=call.identity.scope, parent_id=parent_id)
+    chosen = None if whole else query.fields(call.query, call.settings)
     answer: dict[str, Any] = {plural: [query.select(_shown(schema, one), chosen) for one in records]}
     if call.settings.allow_pagination:
-        page = [record["id"] for record in records]
+        page = [record[view.key] for record in records]
         base = (call.settings.api_base_uri or call.req.prefix).rstrip("/") + call.req.path
-        answer[f"{plural}_links"] = query.links(base, call.query, wanted.limit, page)
+        answer[links or f"{plural}_links"] = query.links(base, call.query, wanted.limit, page)
     return Answer(200, answer)
 
 

@@ -4,7 +4,7 @@
 How a write becomes a committed change is :meth:`Service.change`, the same for every resource.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -16,9 +16,9 @@ from octavia.api import body, query
 from octavia.api.identity import Identity
 from octavia.api.schemas.fields import Schema
 from octavia.api.settings import ApiSettings
-from octavia.db import tree, work
+from octavia.db import quotas, tree, work
 from octavia.db.engine import Connection, Database
-from octavia.domain import rules
+from octavia.domain import quota, rules
 from octavia.domain.clock import Clock
 from octavia.domain.errors import NotFound
 from octavia.domain.rules import Births, Deployment
@@ -51,6 +51,14 @@ class Service:
         """For the new objects of one request."""
         return Births(self.clock.now(), lambda: str(uuid4()))
 
+    def check_quota(self, tx: Connection, lb: LoadBalancer, wanted: Mapping[str, int]) -> None:
+        """Is there room for more in the project? To be asked in the transaction that takes it.
+
+        :raises QuotaMet: there is not.
+        """
+        if self.settings.enforce_quotas:
+            quotas.ensure_room(tx, lb.project_id, wanted, self.settings.quotas)
+
     def change(
         self,
         find: Find,
@@ -70,6 +78,7 @@ class Service:
             after, found = rule(before, self.births())
             if after is before:
                 return after, found, False
+            self.check_quota(tx, after, quota.added(before, after))
             providers.check(before, after)
             tree.save(tx, before, after)
             if also:

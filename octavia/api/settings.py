@@ -10,6 +10,7 @@ from typing import Final
 from oslo_config import cfg
 
 from octavia.domain.errors import Terminal
+from octavia.domain.quota import NO_LIMITS, NOUNS
 from octavia.domain.rules import Concurrency, Deployment
 from octavia.domain.tree import Topology
 
@@ -29,6 +30,8 @@ class ApiSettings:
     :param timeout_client_data: default of the listener's field in milliseconds, like its siblings.
     :param default_project_id: under noauth, for requests that name no project.
     :param vrrp_advert_int: seconds between two advertisements of new pairs.
+    :param enforce_quotas: not where everybody is admin.
+    :param quotas: limits of projects that have none of their own.
     :param valid_vip_networks: lower-case ids; None: any network.
     :param serve_network: answer the read-only calls below ``/network`` that clients resolve names with.
     """
@@ -55,6 +58,8 @@ class ApiSettings:
     allow_vip_subnet_id: bool = True
     valid_vip_networks: frozenset[str] | None = None
     denylist_vip_networks: frozenset[str] = frozenset()
+    enforce_quotas: bool = False
+    quotas: Mapping[str, int] = field(default_factory=lambda: NO_LIMITS)
     vrrp_version: int = 2
     vrrp_advert_int: float = 1
     serve_network: bool = False
@@ -92,6 +97,8 @@ def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSett
         allow_vip_subnet_id=networking.allow_vip_subnet_id,
         valid_vip_networks=_ids(networking.valid_vip_networks) or None,
         denylist_vip_networks=_ids(networking.denylist_vip_networks),
+        enforce_quotas=api.auth_strategy != "noauth",
+        quotas={name: conf.quotas[f"default_{name}_quota"] for name in NOUNS},
         vrrp_version=conf.keepalived_vrrp.vrrp_version,
         vrrp_advert_int=conf.keepalived_vrrp.vrrp_advert_int,
         serve_network=serve_network,

@@ -8,11 +8,22 @@ from typing import Any
 
 from octavia.api.schemas.fields import Schema
 from octavia.api.schemas.health_monitor import EXPANDED_HEALTH_MONITOR, HEALTH_MONITOR
+from octavia.api.schemas.l7_policy import EXPANDED_L7_POLICY, L7_POLICY
+from octavia.api.schemas.l7_rule import L7_RULE
 from octavia.api.schemas.listener import EXPANDED_LISTENER, LISTENER
 from octavia.api.schemas.load_balancer import LOAD_BALANCER
 from octavia.api.schemas.member import MEMBER
 from octavia.api.schemas.pool import EXPANDED_POOL, POOL
-from octavia.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool, Resource
+from octavia.domain.tree import (
+    HealthMonitor,
+    L7Policy,
+    L7Rule,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+    Resource,
+)
 
 Shown = dict[str, Any]
 
@@ -41,9 +52,17 @@ def load_balancer(lb: LoadBalancer) -> Shown:
 def expanded(lb: LoadBalancer) -> Shown:
     """As the answer to its creation: with whole children."""
     return load_balancer(lb) | {
-        "listeners": [_show(EXPANDED_LISTENER, one) for one in lb.listeners],
+        "listeners": [_expanded_listener(one) for one in lb.listeners],
         "pools": [_expanded_pool(lb, one) for one in lb.pools],
     }
+
+
+def _expanded_listener(one: Listener) -> Shown:
+    policies = [
+        _show(EXPANDED_L7_POLICY, policy, listener_id=one.id, rules=[l7_rule(rule) for rule in policy.rules])
+        for policy in one.l7_policies
+    ]
+    return _show(EXPANDED_LISTENER, one, l7policies=policies)
 
 
 def _expanded_pool(lb: LoadBalancer, pool: Pool) -> Shown:
@@ -59,7 +78,18 @@ def _expanded_pool(lb: LoadBalancer, pool: Pool) -> Shown:
 
 def listener(lb: LoadBalancer, one: Listener) -> Shown:
     """As it is shown."""
-    return _show(LISTENER, one, loadbalancers=lb.id)
+    policies = [policy.id for policy in one.l7_policies]
+    return _show(LISTENER, one, loadbalancers=lb.id, l7policies=policies)
+
+
+def l7_policy(listener_id: str, one: L7Policy) -> Shown:
+    """As it is shown."""
+    return _show(L7_POLICY, one, listener_id=listener_id, rules=[rule.id for rule in one.rules])
+
+
+def l7_rule(one: L7Rule) -> Shown:
+    """As it is shown."""
+    return _show(L7_RULE, one)
 
 
 def pool(lb: LoadBalancer, one: Pool) -> Shown:

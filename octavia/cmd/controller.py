@@ -6,7 +6,6 @@ the database only.
 """
 
 import logging
-from datetime import datetime
 from pathlib import Path
 
 from oslo_config import cfg
@@ -18,8 +17,7 @@ from octavia.cmd.health_manager import health_manager
 from octavia.cmd.housekeeping import housekeeping
 from octavia.cmd.parts import Parts
 from octavia.cmd.wiring import Wiring
-from octavia.db import reservations, schema
-from octavia.db.engine import Connection
+from octavia.db import schema
 from octavia.domain.errors import Terminal, Transient
 from octavia.drivers.bus.local import LocalDoorbell
 from octavia.drivers.certificates.local_ca import ensure_authority
@@ -52,9 +50,6 @@ def run(conf: cfg.ConfigOpts) -> None:
     manager = health_manager(conf, wiring, doorbell)
     manager.open()
     keeper = housekeeping(conf, wiring, doorbell)
-    # Nobody else creates here, so whatever was being created when the last controller ended is given
-    # up now, and its port is swept.
-    wiring.database.write(_forget_creations)
     try:
         doubt_absent_amphorae(wiring.database, wiring.compute, wiring.clock)
     except Transient as error:
@@ -68,7 +63,3 @@ def run(conf: cfg.ConfigOpts) -> None:
     LOG.info("The controller runs")
     parts.wait()
     LOG.info("The controller has ended")
-
-
-def _forget_creations(tx: Connection) -> None:
-    reservations.expire(tx, datetime.max)

@@ -6,6 +6,9 @@ the environment asks for it:
 
 ``OCTAVIA_FAILPOINT=NAME`` or ``NAME #3``
     SIGKILL ourselves when the point of that name is reached for the first time, or for the third.
+``OCTAVIA_FAILPOINT=@FILE``
+    The same, as the first line of that file says at the moment; no such file is no such point. Counting
+    starts anew with each other content, so that a process that runs can be told where to die.
 ``OCTAVIA_FAILPOINT_LOG=FILE``
     Append the name of every point that is reached, a line each.
 """
@@ -14,6 +17,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from octavia.db.engine import Connection, Database, Engine
@@ -25,16 +29,17 @@ _T = TypeVar("_T")
 class Failpoints:
     """What the environment asks for."""
 
-    def __init__(self, deadly: str | None, log: str | None) -> None:
-        self._deadly, _, pass_number = (deadly or "").partition(" #")
-        self._passes_left = int(pass_number or 1)
+    def __init__(self, deadly: str, log: str | None) -> None:
+        self._deadly = deadly
+        self._counted = ""
+        self._passes = 0
         self._lock = threading.Lock()
         self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None  # noqa: SIM115
 
     @classmethod
     def from_environment(cls) -> "Failpoints | None":
         """None when nobody asks, as in every production."""
-        deadly, log = os.environ.get("OCTAVIA_FAILPOINT"), os.environ.get("OCTAVIA_FAILPOINT_LOG")
+        deadly, log = os.environ.get("OCTAVIA_FAILPOINT", ""), os.environ.get("OCTAVIA_FAILPOINT_LOG")
         return cls(deadly, log) if deadly or log else None
 
     def reach(self, name: str) -> None:
@@ -42,10 +47,22 @@ class Failpoints:
         with self._lock:
             if self._log:
                 self._log.write(f"{name}\n")
-            if name == self._deadly:
-                self._passes_left -= 1
-                if self._passes_left == 0:
+            wanted = self._wanted()
+            if wanted != self._counted:
+                self._counted, self._passes = wanted, 0
+            deadly, _, number = wanted.partition(" #")
+            if name == deadly:
+                self._passes += 1
+                if self._passes == int(number or 1):
                     os.kill(os.getpid(), signal.SIGKILL)
+
+    def _wanted(self) -> str:
+        if not self._deadly.startswith("@"):
+            return self._deadly
+        try:
+            return Path(self._deadly[1:]).read_text(encoding="utf-8").partition("\n")[0]
+        except FileNotFoundError:
+            return ""
 
     def around(self, driver: _D, family: str) -> _D:
         """The driver with a point before and after each of its calls."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -26,6 +26,8 @@ _TABLES: Final = {
     "pool": t.pool,
     "member": t.member,
     "healthmonitor": t.health_monitor,
+    "l7policy": t.l7policy,
+    "l7rule": t.l7rule,
 }
 _SETTLING: Final = (P.PENDING_CREATE, P.PENDING_UPDATE, P.ERROR)
 
@@ -54,47 +56,30 @@ def settle_children(
 
     :param failed: ids of objects that are not live although the generation is.
     """
-    gone = _gone(tx, load_balancer_id, live)
-    _remove(tx, gone)
+    gone: dict[str, list[str]] = defaultdict(list)
+    settled: dict[str, list[str]] = defaultdict(list)
+    for name, object_id, is_leaving in tx.execute(_CHANGED, {"lb_id": load_balancer_id, "live": live}):
+        if is_leaving:
+            gone[name].append(object_id)
+        elif object_id not in failed:
+            settled[name].append(object_id)
+    if gone:
+        _remove(tx, _with_children(tx, {table: gone[table.name] for table in t.CHILDREN}))
+        if gone[t.l7policy.name]:
+            _close_up(tx, load_balancer_id)
     for table in t.CHILDREN:
-        settled = (
-            sa.update(table)
-            .where(
-                _of(table, load_balancer_id),
-                table.c.generation <= live,
-                table.c.provisioning_status.in_(_SETTLING),
-                table.c.delete_requested.is_(sa.false()),
-            )
-            .values(provisioning_status=P.ACTIVE, updated_at=now)
-        )
-        if failed:
-            settled = settled.where(table.c.id.not_in(failed))
-        if table is t.health_monitor:
-            # Not measured: it watches as soon as it is live.
-            watching = sa.case((table.c.enabled.is_(sa.true()), O.ONLINE), else_=O.OFFLINE)
-            settled = settled.values(operating_status=watching)
-        tx.execute(settled)
+        if settled[table.name]:
+            tx.execute(_TO_ACTIVE[table], {"ids": settled[table.name], "now": now})
 
 
 def settle_load_balancer(tx: sa.Connection, load_balancer_id: str, now: datetime) -> None:
     """Its newest generation is live everywhere: ACTIVE."""
-    tx.execute(
-        sa.update(t.load_balancer)
-        .where(
-            t.load_balancer.c.id == load_balancer_id,
-            t.load_balancer.c.provisioning_status.in_(_SETTLING),
-        )
-        .values(provisioning_status=P.ACTIVE, updated_at=now)
-    )
+    tx.execute(_SETTLE, {"lb_id": load_balancer_id, "now": now})
 
 
 def observed(tx: sa.Connection, load_balancer_id: str, live: int) -> None:
     """Remember the newest generation that is live."""
-    tx.execute(
-        sa.update(t.load_balancer)
-        .where(t.load_balancer.c.id == load_balancer_id, t.load_balancer.c.observed_generation != live)
-        .values(observed_generation=live)
-    )
+    tx.execute(_OBSERVED, {"lb_id": load_balancer_id, "live": live})
 
 
 def fail(
@@ -267,38 +252,102 @@ _RAISE_VERSION: Final = (
 # Rows
 
 
-def _of(table: sa.Table, load_balancer_id: str) -> sa.ColumnElement[bool]:
+_LIVE: Final[sa.BindParameter[int]] = sa.bindparam("live", type_=sa.BigInteger)
+_OF_LB: Final[sa.BindParameter[str]] = sa.bindparam("lb_id", type_=sa.String)
+
+
+def _of(table: sa.Table, load_balancer_id: str | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
+    """Is a row of one of the children's tables below a load balancer?"""
     if table in (t.listener, t.pool):
         return table.c.load_balancer_id == load_balancer_id
-    pools = sa.select(t.pool.c.id).where(t.pool.c.load_balancer_id == load_balancer_id)
-    return table.c.pool_id.in_(pools)
+
+    def ids(of: sa.Table) -> sa.Select[tuple[str]]:
+        return sa.select(of.c.id).where(of.c.load_balancer_id == load_balancer_id)
+
+    if table is t.l7policy:
+        return table.c.listener_id.in_(ids(t.listener))
+    if table is t.l7rule:
+        policies = sa.select(t.l7policy.c.id).where(t.l7policy.c.listener_id.in_(ids(t.listener)))
+        return table.c.l7policy_id.in_(policies)
+    return table.c.pool_id.in_(ids(t.pool))
+
+
+def _changed(table: sa.Table) -> sa.Select[Any]:
+    """Ids of what is live now, or not rendered any more."""
+    is_leaving = table.c.delete_requested.is_(sa.true())
+    return sa.select(sa.literal_column(f"'{table.name}'"), table.c.id, table.c.delete_requested).where(
+        _of(table, _OF_LB),
+        table.c.generation <= _LIVE,
+        sa.or_(is_leaving, table.c.provisioning_status.in_(_SETTLING)),
+    )
+
+
+def _to_active(table: sa.Table) -> sa.Update:
+    update = sa.update(table).where(table.c.id.in_(sa.bindparam("ids", expanding=True)))
+    update = update.values(provisioning_status=P.ACTIVE, updated_at=sa.bindparam("now", type_=t.Moment))
+    if table in (t.health_monitor, t.l7policy, t.l7rule):
+        # Not measured: they work as soon as they are live.
+        working = sa.case((table.c.enabled.is_(sa.true()), O.ONLINE), else_=O.OFFLINE)
+        update = update.values(operating_status=working)
+    return update
+
+
+# Built once: building a statement costs more than running it.
+_CHANGED: Final = sa.union_all(*(_changed(table) for table in t.CHILDREN))
+_TO_ACTIVE: Final = {table: _to_active(table) for table in t.CHILDREN}
+_SETTLE: Final = (
+    sa.update(t.load_balancer)
+    .where(t.load_balancer.c.id == _OF_LB, t.load_balancer.c.provisioning_status.in_(_SETTLING))
+    .values(provisioning_status=P.ACTIVE, updated_at=sa.bindparam("now", type_=t.Moment))
+)
+_OBSERVED: Final = (
+    sa.update(t.load_balancer)
+    .where(t.load_balancer.c.id == _OF_LB, t.load_balancer.c.observed_generation != _LIVE)
+    .values(observed_generation=_LIVE)
+)
+_POSITIONS: Final = (
+    sa.select(t.l7policy.c.id, t.l7policy.c.listener_id, t.l7policy.c.position)
+    .where(_of(t.l7policy, _OF_LB))
+    .order_by(t.l7policy.c.position, t.l7policy.c.id)
+)
+_MOVE: Final = (
+    sa.update(t.l7policy)
+    .where(t.l7policy.c.id == sa.bindparam("policy_id"))
+    .values(position=sa.bindparam("place", type_=sa.Integer))
+)
+
+
+def _close_up(tx: sa.Connection, load_balancer_id: str) -> None:
+    """Policies move up to where others are gone: their positions are 1, 2, 3."""
+    taken: dict[str, int] = defaultdict(int)
+    for policy_id, listener_id, position in tx.execute(_POSITIONS, {"lb_id": load_balancer_id}).all():
+        taken[listener_id] += 1
+        if position != taken[listener_id]:
+            tx.execute(_MOVE, {"policy_id": policy_id, "place": taken[listener_id]})
 
 
 def _ids(tx: sa.Connection, table: sa.Table, load_balancer_id: str) -> list[str]:
     return list(tx.execute(sa.select(table.c.id).where(_of(table, load_balancer_id))).scalars())
 
 
-def _gone(tx: sa.Connection, load_balancer_id: str, live: int) -> dict[sa.Table, list[str]]:
-    """Ids of what was asked to go and is not rendered any more; a pool takes its children along."""
-    gone: dict[sa.Table, list[str]] = {}
-    for table in (t.listener, t.pool):
-        gone[table] = list(
-            tx.execute(
-                sa.select(table.c.id).where(
-                    _of(table, load_balancer_id),
-                    table.c.delete_requested.is_(sa.true()),
-                    table.c.generation <= live,
-                )
-            ).scalars()
-        )
-    for table in (t.member, t.health_monitor):
-        leaving = sa.and_(table.c.delete_requested.is_(sa.true()), table.c.generation <= live)
-        if gone[t.pool]:
-            leaving = sa.or_(leaving, table.c.pool_id.in_(gone[t.pool]))
-        gone[table] = list(
-            tx.execute(sa.select(table.c.id).where(_of(table, load_balancer_id), leaving)).scalars()
-        )
-    return gone
+# What goes with what, parents first.
+_BELOW: Final = (
+    (t.pool, t.member.c.pool_id),
+    (t.pool, t.health_monitor.c.pool_id),
+    (t.listener, t.l7policy.c.listener_id),
+    (t.l7policy, t.l7rule.c.l7policy_id),
+)
+
+
+def _with_children(tx: sa.Connection, gone: Mapping[sa.Table, list[str]]) -> dict[sa.Table, list[str]]:
+    """Whatever goes takes its children along."""
+    every = dict(gone)
+    for parent, column in _BELOW:
+        if every[parent]:
+            table = column.table
+            query = sa.select(table.c.id).where(column.in_(every[parent]))
+            every[table] = sorted({*every[table], *tx.execute(query).scalars()})
+    return every
 
 
 def _remove(tx: sa.Connection, ids: Mapping[sa.Table, Iterable[str]]) -> None:
@@ -315,10 +364,7 @@ def _remove(tx: sa.Connection, ids: Mapping[sa.Table, Iterable[str]]) -> None:
     delete(t.session_persistence.c.pool_id, t.pool)
     gone_pools = list(ids[t.pool])
     if gone_pools:
-        tx.execute(
-            sa.update(t.listener)
-            .where(t.listener.c.default_pool_id.in_(gone_pools))
-            .values(default_pool_id=None)
-        )
+        for column in (t.listener.c.default_pool_id, t.l7policy.c.redirect_pool_id):
+            tx.execute(sa.update(column.table).where(column.in_(gone_pools)).values({column.name: None}))
     for table in t.CHILDREN:
         delete(table.c.id, table)

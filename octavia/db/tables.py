@@ -236,6 +236,44 @@ member = _table(
     _delete_requested(),
 )
 
+l7policy = _table(
+    "l7policy",
+    _id(),
+    _project(),
+    Column("name", String(255)),
+    Column("description", String(255)),
+    Column("listener_id", String(36), ForeignKey("listener.id"), index=True),
+    Column("action", String(36), nullable=False),
+    Column("redirect_pool_id", String(36), ForeignKey("pool.id"), index=True),
+    Column("redirect_url", String(255)),
+    Column("redirect_prefix", String(255)),
+    Column("redirect_http_code", Integer),
+    # 1-based, without gaps; no unique key, since renumbering passes through doubles.
+    Column("position", Integer, nullable=False),
+    _enabled(),
+    *_statuses(),
+    *_times(),
+    _generation(),
+    _delete_requested(),
+)
+
+l7rule = _table(
+    "l7rule",
+    _id(),
+    _project(),
+    Column("l7policy_id", String(36), ForeignKey("l7policy.id"), index=True),
+    Column("type", String(36), nullable=False),
+    Column("compare_type", String(36), nullable=False),
+    Column("key", String(255)),
+    Column("value", String(255), nullable=False),
+    Column("invert", Boolean, nullable=False, server_default=false()),
+    _enabled(),
+    *_statuses(),
+    *_times(),
+    _generation(),
+    _delete_requested(),
+)
+
 tags = _table(
     "tags",
     Column("resource_id", String(36), primary_key=True),
@@ -320,6 +358,48 @@ quotas = _table(
     ),
 )
 
+# Load balancers that are DELETED are re-pointed to PLACEHOLDER when what they name is deleted.
+PLACEHOLDER: Final = "00000000-0000-0000-0000-000000000000"
+
+flavor_profile = _table(
+    "flavor_profile",
+    _id(),
+    Column("name", String(255), nullable=False),
+    Column("provider_name", String(255), nullable=False),
+    Column("flavor_data", String(4096), nullable=False),
+)
+
+flavor = _table(
+    "flavor",
+    _id(),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("description", String(255)),
+    _enabled(),
+    Column("flavor_profile_id", String(36), ForeignKey("flavor_profile.id"), nullable=False, index=True),
+)
+
+availability_zone_profile = _table(
+    "availability_zone_profile",
+    _id(),
+    Column("name", String(255), nullable=False),
+    Column("provider_name", String(255), nullable=False),
+    Column("availability_zone_data", String(4096), nullable=False),
+)
+
+availability_zone = _table(
+    "availability_zone",
+    Column("name", String(255), primary_key=True),
+    Column("description", String(255)),
+    _enabled(),
+    Column(
+        "availability_zone_profile_id",
+        String(36),
+        ForeignKey("availability_zone_profile.id"),
+        nullable=False,
+        index=True,
+    ),
+)
+
 # One row a load balancer that has something to do (docs/decisions/0002-queue-in-the-database.md).
 work = _table(
     "work",
@@ -372,4 +452,4 @@ duty = _table(
 )
 
 # The children of the tree in an order in which they can be deleted.
-CHILDREN: Final = (member, health_monitor, listener, pool)
+CHILDREN: Final = (l7rule, l7policy, member, health_monitor, listener, pool)

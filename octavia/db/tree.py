@@ -7,7 +7,8 @@ translates them.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -20,7 +21,11 @@ from octavia.domain.tree import (
     NO_HEADERS,
     AdditionalVip,
     Algorithm,
+    CompareType,
     HealthMonitor,
+    L7Action,
+    L7Policy,
+    L7Rule,
     Listener,
     LoadBalancer,
     Member,
@@ -29,6 +34,7 @@ from octavia.domain.tree import (
     Pool,
     Protocol,
     Resource,
+    RuleType,
     SessionPersistence,
     Topology,
     Vip,
@@ -52,6 +58,31 @@ class Kind:
     columns: Mapping[str, str]
     parse: Mapping[str, Callable[[Any], Any]]
 
+    # Built once: building a statement costs more than running it.
+    @cached_property
+    def insert(self) -> sa.Insert:
+        """A new row."""
+        return sa.insert(self.table)
+
+    @cached_property
+    def update(self) -> sa.Update:
+        """Some columns of the row of ``:row_id``."""
+        return sa.update(self.table).where(self.table.c.id == sa.bindparam("row_id"))
+
+    @cached_property
+    def parent(self) -> sa.Select[Any]:
+        """The load balancer of ``:object_id``."""
+        wanted = self.table.c.id == sa.bindparam("object_id")
+        if self.table in (t.listener, t.pool):
+            return sa.select(self.table.c.load_balancer_id).where(wanted)
+        if self.table in (t.l7policy, t.l7rule):
+            below = t.listener.join(t.l7policy, t.l7policy.c.listener_id == t.listener.c.id)
+            if self.table is t.l7rule:
+                below = below.join(t.l7rule, t.l7rule.c.l7policy_id == t.l7policy.c.id)
+            return sa.select(t.listener.c.load_balancer_id).select_from(below).where(wanted)
+        of_pool = t.pool.c.id == self.table.c.pool_id
+        return sa.select(t.pool.c.load_balancer_id).join(self.table, of_pool).where(wanted)
+
 
 _STATUS_PARSERS: Final = {
     "provisioning_status": ProvisioningStatus,
@@ -68,6 +99,8 @@ _ELSEWHERE: Final = {
     "health_monitor",
     "session_persistence",
     "allowed_cidrs",
+    "l7_policies",
+    "rules",
 }
 
 # Attribute → column, where they differ (contract: control-plane.md section 9.2).
@@ -79,8 +112,10 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
-def _kind(type_: type[Resource], table: sa.Table, **parse: Callable[[Any], Any]) -> Kind:
-    names = [one.name for one in fields(type_) if one.name not in _ELSEWHERE]
+def _kind(
+    type_: type[Resource], table: sa.Table, *, without: str = "", **parse: Callable[[Any], Any]
+) -> Kind:
+    names = [one.name for one in fields(type_) if one.name not in _ELSEWHERE | {without}]
     columns = {name: COLUMNS.get(name, name) for name in names}
     missing = sorted(set(columns.values()) - set(table.c.keys()))
     assert not missing, f"{table.name} lacks {missing}"
@@ -114,6 +149,8 @@ LISTENER: Final = _kind(
 POOL: Final = _kind(Pool, t.pool, name=_text, description=_text, protocol=Protocol, lb_algorithm=Algorithm)
 HEALTH_MONITOR: Final = _kind(HealthMonitor, t.health_monitor, name=_text, type=MonitorType)
 MEMBER: Final = _kind(Member, t.member, name=_text)
+L7_POLICY: Final = _kind(L7Policy, t.l7policy, name=_text, description=_text, action=L7Action)
+L7_RULE: Final = _kind(L7Rule, t.l7rule, without="name", type=RuleType, compare_type=CompareType)
 
 
 # Reading
@@ -132,6 +169,21 @@ def load(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
             return lb
 
 
+def load_again(tx: sa.Connection, known: LoadBalancer) -> LoadBalancer | None:
+    """A tree that was read before, as it is now; None when it is gone.
+
+    Every write of a tenant bumps the generation: with the same one, only statuses can differ, and those
+    below the load balancer stay the known ones.
+    """
+    found = tx.execute(_GENERATION, {"lb_id": known.id}).one_or_none()
+    if found is None or found.generation != known.generation:
+        return load(tx, known.id)
+    status = ProvisioningStatus(found.provisioning_status)
+    if status is ProvisioningStatus.DELETED:
+        return None
+    return known if known.provisioning_status is status else replace(known, provisioning_status=status)
+
+
 def lock(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer:
     """The whole tree, no other transaction changing it until this one ends.
 
@@ -146,19 +198,13 @@ def lock(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer:
 
 def load_balancer_id_of(tx: sa.Connection, kind: Kind, object_id: str) -> str | None:
     """The load balancer that an object belongs to; None if there is no such object."""
-    if kind.table in (t.listener, t.pool):
-        query = sa.select(kind.table.c.load_balancer_id).where(kind.table.c.id == object_id)
-    else:
-        query = (
-            sa.select(t.pool.c.load_balancer_id)
-            .join(kind.table, kind.table.c.pool_id == t.pool.c.id)
-            .where(kind.table.c.id == object_id)
-        )
-    found: str | None = tx.execute(query).scalar()
+    found: str | None = tx.execute(kind.parent, {"object_id": object_id}).scalar()
     return found
 
 
-_GENERATION = sa.select(t.load_balancer.c.generation).where(t.load_balancer.c.id == sa.bindparam("lb_id"))
+_GENERATION = sa.select(t.load_balancer.c.generation, t.load_balancer.c.provisioning_status).where(
+    t.load_balancer.c.id == sa.bindparam("lb_id")
+)
 _LOCK = sa.select(t.load_balancer.c.id).where(t.load_balancer.c.id == sa.bindparam("lb_id")).with_for_update()
 _OF_LB: Final[sa.BindParameter[str]] = sa.bindparam("lb_id", type_=sa.String)
 _POOLS_OF_LB = sa.select(t.pool.c.id).where(t.pool.c.load_balancer_id == _OF_LB)
@@ -185,6 +231,22 @@ _CIDRS = (
     .where(t.listener.c.load_balancer_id == _OF_LB)
     .order_by(t.listener_cidr.c.cidr)
 )
+_POLICIES_OF_LB = (
+    sa.select(t.l7policy.c.id)
+    .join(t.listener, t.listener.c.id == t.l7policy.c.listener_id)
+    .where(t.listener.c.load_balancer_id == _OF_LB)
+)
+_POLICIES = (
+    sa.select(t.l7policy)
+    .join(t.listener, t.listener.c.id == t.l7policy.c.listener_id)
+    .where(t.listener.c.load_balancer_id == _OF_LB)
+    .order_by(t.l7policy.c.position, t.l7policy.c.id)
+)
+_RULES = (
+    sa.select(t.l7rule)
+    .where(t.l7rule.c.l7policy_id.in_(_POLICIES_OF_LB))
+    .order_by(t.l7rule.c.created_at, t.l7rule.c.id)
+)
 _POOLS = (
     sa.select(t.pool, *(c.label(f"sp_{c.name}") for c in t.session_persistence.c))
     .outerjoin(t.session_persistence, t.session_persistence.c.pool_id == t.pool.c.id)
@@ -194,7 +256,9 @@ _POOLS = (
 _MONITORS = (
     sa.select(t.health_monitor)
     .where(t.health_monitor.c.pool_id.in_(_POOLS_OF_LB))
-    .order_by(t.health_monitor.c.created_at)
+    .order_by(
+        t.health_monitor.c.delete_requested.desc(), t.health_monitor.c.created_at, t.health_monitor.c.id
+    )
 )
 _MEMBERS = (
     sa.select(t.member)
@@ -211,6 +275,8 @@ _TAGS = (
                 _POOLS_OF_LB,
                 sa.select(t.member.c.id).where(t.member.c.pool_id.in_(_POOLS_OF_LB)),
                 sa.select(t.health_monitor.c.id).where(t.health_monitor.c.pool_id.in_(_POOLS_OF_LB)),
+                _POLICIES_OF_LB,
+                sa.select(t.l7rule.c.id).where(t.l7rule.c.l7policy_id.in_(_POLICIES_OF_LB)),
             )
         )
     )
@@ -238,12 +304,20 @@ def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
         for row in rows(_MEMBERS):
             members[row["pool_id"]].append(_resource(MEMBER, Member, row, tags))
         for row in rows(_MONITORS):
-            # Of two, one is on its way out and the younger replaces it.
+            # Of two, one is on its way out, and comes first: the other replaces it.
             monitors[row["pool_id"]] = _resource(HEALTH_MONITOR, HealthMonitor, row, tags)
     listener_rows = rows(_LISTENERS)
+    policies: dict[str, list[L7Policy]] = defaultdict(list)
+    rules: dict[str, list[L7Rule]] = defaultdict(list)
     if listener_rows:
         for row in rows(_CIDRS):
             cidrs[row["listener_id"]].append(row["cidr"])
+        policy_rows = rows(_POLICIES)
+        for row in rows(_RULES) if policy_rows else ():
+            rules[row["l7policy_id"]].append(_resource(L7_RULE, L7Rule, row, tags))
+        for row in policy_rows:
+            policy = _resource(L7_POLICY, L7Policy, row, tags, rules=tuple(rules[row["id"]]))
+            policies[row["listener_id"]].append(policy)
     return _resource(
         LOAD_BALANCER,
         LoadBalancer,
@@ -253,7 +327,14 @@ def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
         additional_vips=tuple(_additional_vip(row) for row in rows(_ADDITIONAL_VIPS)),
         vrrp_group=_vrrp_group(root),
         listeners=tuple(
-            _resource(LISTENER, Listener, row, tags, allowed_cidrs=tuple(cidrs[row["id"]]))
+            _resource(
+                LISTENER,
+                Listener,
+                row,
+                tags,
+                allowed_cidrs=tuple(cidrs[row["id"]]),
+                l7_policies=tuple(policies[row["id"]]),
+            )
             for row in listener_rows
         ),
         pools=tuple(
@@ -328,20 +409,21 @@ def _persistence(row: sa.RowMapping) -> SessionPersistence | None:
 
 def insert(tx: sa.Connection, lb: LoadBalancer) -> None:
     """Store a new load balancer with everything below it."""
-    tx.execute(sa.insert(t.load_balancer).values(_values(LOAD_BALANCER, lb)))
-    tx.execute(sa.insert(t.vip).values(_vip_values(lb)))
-    _save_additional_vips(tx, lb)
+    tx.execute(LOAD_BALANCER.insert, _values(LOAD_BALANCER, lb))
+    tx.execute(_INSERT_VIP, _vip_values(lb))
+    _insert_additional_vips(tx, lb)
     if lb.vrrp_group:
         group = lb.vrrp_group
         tx.execute(
-            sa.insert(t.vrrp_group).values(
-                load_balancer_id=lb.id,
-                vrrp_group_name=group.name,
-                vrrp_auth_type="PASS",
-                vrrp_auth_pass=group.auth_pass,
-                advert_int=group.advert_int,
-                vrrp_version=group.version,
-            )
+            _INSERT_VRRP_GROUP,
+            {
+                "load_balancer_id": lb.id,
+                "vrrp_group_name": group.name,
+                "vrrp_auth_type": "PASS",
+                "vrrp_auth_pass": group.auth_pass,
+                "advert_int": group.advert_int,
+                "vrrp_version": group.version,
+            },
         )
     _save_tags(tx, (), lb.walk())
     _save_children(tx, None, lb)
@@ -356,11 +438,12 @@ def save(tx: sa.Connection, before: LoadBalancer, after: LoadBalancer) -> None:
     assert before.id == after.id
     changed = _changes(LOAD_BALANCER, before, after)
     if changed:
-        tx.execute(sa.update(t.load_balancer).where(t.load_balancer.c.id == after.id).values(changed))
+        tx.execute(LOAD_BALANCER.update, changed | {"row_id": after.id})
     if before.vip != after.vip:
         tx.execute(sa.update(t.vip).where(t.vip.c.load_balancer_id == after.id).values(_vip_values(after)))
     if before.additional_vips != after.additional_vips:
-        _save_additional_vips(tx, after)
+        tx.execute(sa.delete(t.additional_vip).where(t.additional_vip.c.load_balancer_id == after.id))
+        _insert_additional_vips(tx, after)
     _save_tags(tx, before.walk(), after.walk())
     _save_children(tx, before, after)
 
@@ -384,8 +467,11 @@ def _vip_values(lb: LoadBalancer) -> Values:
     return {"load_balancer_id": lb.id} | {one.name: getattr(vip, one.name) for one in fields(vip)}
 
 
-def _save_additional_vips(tx: sa.Connection, lb: LoadBalancer) -> None:
-    tx.execute(sa.delete(t.additional_vip).where(t.additional_vip.c.load_balancer_id == lb.id))
+_INSERT_VIP: Final = sa.insert(t.vip)
+_INSERT_VRRP_GROUP: Final = sa.insert(t.vrrp_group)
+
+
+def _insert_additional_vips(tx: sa.Connection, lb: LoadBalancer) -> None:
     rows = [
         {"load_balancer_id": lb.id} | {one.name: getattr(vip, one.name) for one in fields(vip)}
         for vip in lb.additional_vips
@@ -403,8 +489,13 @@ def _save_tags(tx: sa.Connection, before: Iterable[Resource], after: Iterable[Re
         if one.tags:
             tx.execute(
                 sa.insert(t.tags),
-                [{"resource_id": one.id, "tag": tag} for tag in dict.fromkeys(one.tags)],
+                [{"resource_id": one.id, "tag": tag} for tag in _distinct(one.tags)],
             )
+
+
+def _distinct(tags: Sequence[str]) -> Iterable[str]:
+    """The first of those that a key of MySQL takes for the same, as it does "a" and "a " alike."""
+    return {tag.rstrip(" "): tag for tag in reversed(tags)}.values()
 
 
 def _save_children(tx: sa.Connection, before: LoadBalancer | None, after: LoadBalancer) -> None:
@@ -423,6 +514,30 @@ def _save_children(tx: sa.Connection, before: LoadBalancer | None, after: LoadBa
 
     _save_all(tx, HEALTH_MONITOR, _monitors(old_pools), _monitors(after.pools), of_pool)
     _save_all(tx, MEMBER, _members(old_pools), _members(after.pools), of_pool)
+    _save_policies(tx, before.listeners if before else (), after.listeners)
+
+
+def _save_policies(tx: sa.Connection, before: Sequence[Listener], after: Sequence[Listener]) -> None:
+    parents = {one.id: listener.id for listener in after for one in listener.l7_policies}
+
+    def of_listener(one: Resource) -> Values:
+        return {"listener_id": parents[one.id]}
+
+    def of_policy(one: Resource) -> Values:
+        return {"l7policy_id": parents[one.id]}
+
+    old, new = _policies(before), _policies(after)
+    _save_all(tx, L7_POLICY, old, new, of_listener)
+    parents |= {one.id: policy.id for policy in new for one in policy.rules}
+    _save_all(tx, L7_RULE, _rules(old), _rules(new), of_policy)
+
+
+def _policies(listeners: Iterable[Listener]) -> list[L7Policy]:
+    return [policy for listener in listeners for policy in listener.l7_policies]
+
+
+def _rules(policies: Iterable[L7Policy]) -> list[L7Rule]:
+    return [rule for policy in policies for rule in policy.rules]
 
 
 def _monitors(pools: Iterable[Pool]) -> list[HealthMonitor]:
@@ -443,11 +558,11 @@ def _save_all(
     old = {one.id: one for one in before}
     new_rows = [_values(kind, one) | parent(one) for one in after if one.id not in old]
     if new_rows:
-        tx.execute(sa.insert(kind.table), new_rows)
+        tx.execute(kind.insert, new_rows)
     for one in after:
         changed = _changes(kind, old[one.id], one) if one.id in old else {}
         if changed:
-            tx.execute(sa.update(kind.table).where(kind.table.c.id == one.id).values(changed))
+            tx.execute(kind.update, changed | {"row_id": one.id})
 
 
 def _save_persistence(tx: sa.Connection, before: Sequence[Pool], after: Sequence[Pool]) -> None:

@@ -2,7 +2,7 @@
 """What the API shows and lists, read without loading whole trees.
 
 An object is read as a record: a mapping from the API's names of attributes to values. A show or a list takes
-a fixed number of queries, however many objects there are: one for the rows, one for each relation. Which
+a fixed number of queries, however many objects there are: one for the rows, one for their relations. Which
 attributes are answered, in which order and form, is not here: see :mod:`octavia.api.schemas`.
 
 Writing is not here either: see :mod:`octavia.db.tree`.
@@ -10,8 +10,9 @@ Writing is not here either: see :mod:`octavia.db.tree`.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -26,23 +27,51 @@ Record: TypeAlias = dict[str, Any]
 Column: TypeAlias = sa.ColumnElement[Any]
 
 # An IN list has to stay below what SQLite can bind; only lists without any limit are longer.
-_CHUNK: Final = 10_000
+_CHUNK: Final = 5_000
 _MAX_INTEGER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Relation:
-    """An attribute that lives in rows of another table.
+    """An attribute that lives in rows of another table, one value a row.
+
+    :param parent: the id of the object that has the attribute.
+    :param moment: what the values are ordered by, before themselves.
+    :param gather: makes the attribute of one parent's values.
+    :param empty: the attribute of a parent without rows.
+    :param only: what else must hold for a row.
+    :param more: further rows of the same attribute.
+    """
+
+    attribute: str
+    parent: Column
+    value: Column
+    moment: Column = sa.cast(sa.null(), t.Moment)  # noqa: RUF009  # a constant of SQL
+    gather: Callable[[list[Any]], Any] = tuple
+    empty: Any = ()
+    only: Column = sa.true()  # noqa: RUF009  # likewise
+    more: "tuple[Relation, ...]" = ()
+
+    def select(self, number: int) -> sa.Select[Any]:
+        """Rows of what has a parent among ``:ids``, under a number."""
+        label: Column = sa.literal_column(str(number)).label("relation")
+        moment = self.moment.label("moment")
+        return sa.select(label, self.parent.label("parent"), self.value.label("value"), moment).where(
+            _ids(self.parent), self.only
+        )
+
+
+@dataclass(frozen=True)
+class WideRelation:
+    """An attribute made of rows of another table, several columns each.
 
     :param query: selects the parent's id and what belongs to it, where that id is among ``:ids``.
     :param gather: makes the attribute of one parent's rows.
-    :param empty: the attribute of a parent without rows.
     """
 
     attribute: str
     query: sa.Select[Any]
     gather: Callable[[list[Any]], Any]
-    empty: Any = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +82,9 @@ class View:
     :param columns: scalar attributes; each can be filtered and sorted by.
     :param hidden: further names that filters may use.
     :param alive: condition that holds for what exists in the eyes of the API.
+    :param order: the default; the last one is unique.
+    :param key: the attribute that ``id`` is; it is what markers name.
+    :param parent: where objects of this kind are listed below another one.
     :param complete: turns a row into a record, where it is more than its columns.
     """
 
@@ -64,7 +96,10 @@ class View:
     hidden: Mapping[str, Column]
     order: tuple[Column, ...]
     relations: tuple[Relation, ...] = ()
+    wide_relations: tuple[WideRelation, ...] = ()
     alive: Column | None = None
+    parent: sa.Column[Any] | None = None
+    key: str = "id"
     tagged: bool = True
     complete: Callable[[Record], None] | None = None
 
@@ -73,6 +108,16 @@ class View:
         query = sa.select(*(column.label(name) for name, column in self.columns.items()))
         query = query.select_from(self.source)
         return query if self.alive is None else query.where(self.alive)
+
+    @cached_property
+    def related(self) -> sa.CompoundSelect[Any]:
+        """All relations in one statement: relation's number, parent's id, value, moment."""
+        parts = (
+            one.select(number)
+            for number, relation in enumerate(self.relations)
+            for one in (relation, *relation.more)
+        )
+        return sa.union_all(*parts).order_by("relation", "moment", "value")
 
     def attribute(self, name: str) -> Column | None:
         """The column of a scalar attribute, if there is one of that name."""
@@ -89,32 +134,16 @@ def _ids(column: Column) -> Column:
     return column.in_(sa.bindparam("ids", expanding=True))
 
 
-def _values(rows: list[Any]) -> tuple[Any, ...]:
-    return tuple(row[1] for row in rows)
+def _last(values: list[Any]) -> Any:
+    return values[-1]
 
 
-def _last(rows: list[Any]) -> Any:
-    return rows[-1][1]
-
-
-def _sorted(rows: list[Any]) -> tuple[Any, ...]:
+def _sorted(values: list[Any]) -> tuple[Any, ...]:
     # By code points, whatever the database's collation is.
-    return tuple(sorted(row[1] for row in rows))
+    return tuple(sorted(values))
 
 
-def _relation(
-    attribute: str,
-    parent: sa.Column[Any],
-    value: Column,
-    *order: Column,
-    gather: Callable[[list[Any]], Any] = _values,
-    empty: Any = (),
-) -> Relation:
-    query = sa.select(parent, value).where(_ids(parent)).order_by(*order)
-    return Relation(attribute, query, gather, empty)
-
-
-_TAGS: Final = _relation("tags", t.tags.c.resource_id, t.tags.c.tag, gather=_sorted)
+_TAGS: Final = Relation("tags", t.tags.c.resource_id, t.tags.c.tag, gather=_sorted)
 
 _COMMON: Final = (
     "id",
@@ -129,11 +158,11 @@ _COMMON: Final = (
 
 
 def _children(attribute: str, table: sa.Table, parent: sa.Column[Any]) -> Relation:
-    return _relation(attribute, parent, table.c.id, table.c.created_at, table.c.id)
+    return Relation(attribute, parent, table.c.id, table.c.created_at)
 
 
 _ADDITIONAL_VIP: Final = ("subnet_id", "ip_address", "port_id")
-_ADDITIONAL_VIPS: Final = Relation(
+_ADDITIONAL_VIPS: Final = WideRelation(
     "additional_vips",
     sa.select(
         t.additional_vip.c.load_balancer_id.label("parent"),
@@ -170,9 +199,9 @@ LOAD_BALANCER: Final = View(
     relations=(
         _children("listeners", t.listener, t.listener.c.load_balancer_id),
         _children("pools", t.pool, t.pool.c.load_balancer_id),
-        _ADDITIONAL_VIPS,
         _TAGS,
     ),
+    wide_relations=(_ADDITIONAL_VIPS,),
 )
 
 
@@ -206,12 +235,26 @@ LISTENER: Final = View(
     hidden={"enabled": t.listener.c.enabled, "load_balancer_id": _LISTENER_OF_LB},
     order=(t.listener.c.created_at, t.listener.c.id),
     relations=(
-        _relation(
-            "allowed_cidrs", t.listener_cidr.c.listener_id, t.listener_cidr.c.cidr, t.listener_cidr.c.cidr
-        ),
+        Relation("allowed_cidrs", t.listener_cidr.c.listener_id, t.listener_cidr.c.cidr),
         _TAGS,
     ),
+    wide_relations=(
+        WideRelation(
+            "l7policies",
+            sa.select(t.l7policy.c.listener_id, t.l7policy.c.id)
+            .where(_ids(t.l7policy.c.listener_id))
+            .order_by(t.l7policy.c.position, t.l7policy.c.id),
+            lambda rows: tuple(row[1] for row in rows),
+        ),
+    ),
     complete=_complete_listener,
+)
+
+# A listener sends traffic to the redirect pool of a policy that can match.
+_CAN_MATCH: Final = sa.and_(
+    t.l7policy.c.enabled.is_(sa.true()),
+    t.l7policy.c.delete_requested.is_(sa.false()),
+    sa.exists().where(t.l7rule.c.l7policy_id == t.l7policy.c.id, t.l7rule.c.delete_requested.is_(sa.false())),
 )
 
 
@@ -258,19 +301,24 @@ POOL: Final = View(
     },
     order=(t.pool.c.created_at, t.pool.c.id),
     relations=(
-        _relation(
-            "listeners",
-            t.listener.c.default_pool_id,
-            t.listener.c.id,
-            t.listener.c.created_at,
-            t.listener.c.id,
+        replace(
+            _children("listeners", t.listener, t.listener.c.default_pool_id),
+            gather=lambda values: tuple(dict.fromkeys(values)),
+            more=(
+                Relation(
+                    "listeners",
+                    t.l7policy.c.redirect_pool_id,
+                    t.l7policy.c.listener_id,
+                    sa.select(t.listener.c.created_at)
+                    .where(t.listener.c.id == t.l7policy.c.listener_id)
+                    .scalar_subquery(),
+                    only=_CAN_MATCH,
+                ),
+            ),
         ),
         # Of two monitors one is on its way out and the younger replaces it.
-        _relation(
-            "healthmonitor_id",
-            t.health_monitor.c.pool_id,
-            t.health_monitor.c.id,
-            t.health_monitor.c.created_at,
+        replace(
+            _children("healthmonitor_id", t.health_monitor, t.health_monitor.c.pool_id),
             gather=_last,
             empty=None,
         ),
@@ -300,6 +348,7 @@ MEMBER: Final = View(
     ),
     hidden={"enabled": t.member.c.enabled},
     order=(t.member.c.created_at, t.member.c.id),
+    parent=t.member.c.pool_id,
     relations=(_TAGS,),
 )
 
@@ -332,6 +381,49 @@ HEALTH_MONITOR: Final = View(
     order=(t.health_monitor.c.created_at, t.health_monitor.c.id),
     relations=(_TAGS,),
     complete=_complete_health_monitor,
+)
+
+L7_POLICY: Final = View(
+    noun="L7 Policy",
+    source=t.l7policy,
+    id=t.l7policy.c.id,
+    project=t.l7policy.c.project_id,
+    columns=_columns(
+        t.l7policy,
+        *_COMMON,
+        "description",
+        "action",
+        "listener_id",
+        "redirect_pool_id",
+        "redirect_url",
+        "redirect_prefix",
+        "redirect_http_code",
+        "position",
+    ),
+    hidden={"enabled": t.l7policy.c.enabled},
+    order=(t.l7policy.c.created_at, t.l7policy.c.id),
+    relations=(_children("rules", t.l7rule, t.l7rule.c.l7policy_id), _TAGS),
+)
+
+L7_RULE: Final = View(
+    noun="L7 Rule",
+    source=t.l7rule,
+    id=t.l7rule.c.id,
+    project=t.l7rule.c.project_id,
+    columns=_columns(
+        t.l7rule,
+        *(name for name in _COMMON if name != "name"),
+        "type",
+        "compare_type",
+        "key",
+        "value",
+        "invert",
+        "l7policy_id",
+    ),
+    hidden={"enabled": t.l7rule.c.enabled},
+    order=(t.l7rule.c.created_at, t.l7rule.c.id),
+    parent=t.l7rule.c.l7policy_id,
+    relations=(_TAGS,),
 )
 
 AMPHORA: Final = View(
@@ -369,6 +461,40 @@ AMPHORA: Final = View(
 )
 
 
+def _offers(noun: str, table: sa.Table, key: str, *names: str) -> View:
+    """Flavors, availability zones and their profiles: no project, no tags, no times."""
+    return View(
+        noun=noun,
+        source=table,
+        id=table.c[key],
+        key=key,
+        project=None,
+        columns={name: table.c[name] for name in names},
+        hidden={},
+        order=(table.c[key],),
+        alive=table.c[key] != t.PLACEHOLDER,
+        tagged=False,
+    )
+
+
+FLAVOR: Final = _offers("Flavor", t.flavor, "id", "id", "name", "description", "enabled", "flavor_profile_id")
+FLAVOR_PROFILE: Final = _offers(
+    "Flavor Profile", t.flavor_profile, "id", "id", "name", "provider_name", "flavor_data"
+)
+AVAILABILITY_ZONE: Final = _offers(
+    "Availability Zone",
+    t.availability_zone,
+    "name",
+    *("name", "description", "enabled", "availability_zone_profile_id"),
+)
+AVAILABILITY_ZONE_PROFILE: Final = _offers(
+    "Availability Zone Profile",
+    t.availability_zone_profile,
+    "id",
+    *("id", "name", "provider_name", "availability_zone_data"),
+)
+
+
 # One object
 
 
@@ -385,7 +511,11 @@ def _explained(view: View) -> sa.Select[Any]:
 
 _REASON: Final = ("object_id", "code", "sentence", "since", "attempts", "next_try")
 _SHOWS: Final = {
-    view.noun: _explained(view) for view in (LOAD_BALANCER, LISTENER, POOL, MEMBER, HEALTH_MONITOR, AMPHORA)
+    view.noun: _explained(view)
+    for view in (
+        *(LOAD_BALANCER, LISTENER, POOL, MEMBER, HEALTH_MONITOR, L7_POLICY, L7_RULE, AMPHORA),
+        *(FLAVOR, FLAVOR_PROFILE, AVAILABILITY_ZONE, AVAILABILITY_ZONE_PROFILE),
+    )
 }
 
 
@@ -407,15 +537,23 @@ def _complete(tx: sa.Connection, view: View, records: Sequence[Record]) -> None:
     """Fill in what is in other tables."""
     if not records:
         return
-    every = [record["id"] for record in records]
-    for relation in view.relations:
+    every = [record[view.key] for record in records]
+    chunks = [{"ids": every[start : start + _CHUNK]} for start in range(0, len(every), _CHUNK)]
+    values: list[dict[str, list[Any]]] = [defaultdict(list) for _ in view.relations]
+    for chunk in chunks if view.relations else ():
+        for number, parent, value, _ in tx.execute(view.related, chunk):
+            values[number][parent].append(value)
+    for relation, of_parent in zip(view.relations, values, strict=True):
+        for record in records:
+            found = of_parent.get(record[view.key])
+            record[relation.attribute] = relation.gather(found) if found else relation.empty
+    for wide in view.wide_relations:
         rows: dict[str, list[Any]] = defaultdict(list)
-        for start in range(0, len(every), _CHUNK):
-            for row in tx.execute(relation.query, {"ids": every[start : start + _CHUNK]}).all():
+        for chunk in chunks:
+            for row in tx.execute(wide.query, chunk):
                 rows[row[0]].append(row)
         for record in records:
-            found = rows.get(record["id"])
-            record[relation.attribute] = relation.gather(found) if found else relation.empty
+            record[wide.attribute] = wide.gather(rows[record[view.key]]) if record[view.key] in rows else ()
     if view.complete:
         for record in records:
             view.complete(record)
@@ -445,18 +583,28 @@ def load_balancer_of_amphora(tx: sa.Connection, amphora_id: str) -> str:
     return found
 
 
-def show_member(tx: sa.Connection, pool_id: str, member_id: str) -> tuple[Record, Standing | None]:
-    """One member of one pool.
+def show_below(
+    tx: sa.Connection, view: View, object_id: str, above: View, parent_id: str
+) -> tuple[Record, Standing | None]:
+    """One member of one pool, one rule of one policy.
 
-    :raises NotFound: there is no such pool, or it has no such member.
+    :raises NotFound: there is no such parent, or it has no such object.
     """
+    assert view.parent is not None
     try:
-        record, standing = show(tx, MEMBER, member_id)
+        record, standing = show(tx, view, object_id)
     except NotFound:
-        record, standing = {"pool_id": None}, None
-    if record["pool_id"] != pool_id:
-        raise NotFound(MEMBER.noun, member_id) if exists(tx, POOL, pool_id) else NotFound(POOL.noun, pool_id)
+        record, standing = {view.parent.name: None}, None
+    if record[view.parent.name] != parent_id:
+        check_exists(tx, above, parent_id)
+        raise NotFound(view.noun, object_id)
     return record, standing
+
+
+def check_exists(tx: sa.Connection, view: View, object_id: str) -> None:
+    """:raises NotFound: there is no such object."""
+    if not exists(tx, view, object_id):
+        raise NotFound(view.noun, object_id)
 
 
 # Lists
@@ -495,19 +643,19 @@ def listing(
     wanted: Listing,
     *,
     project_id: str | None = None,
-    pool_id: str | None = None,
+    parent_id: str | None = None,
 ) -> list[Record]:
     """One page of a list.
 
     :param project_id: only that project's objects.
-    :param pool_id: only members of that pool.
+    :param parent_id: only what is below that pool or policy.
     :raises Invalid: an attribute, a value or the marker does not exist.
     """
     query = view.select()
     if project_id is not None and view.project is not None:
         query = query.where(view.project == project_id)
-    if pool_id is not None:
-        query = query.where(t.member.c.pool_id == pool_id)
+    if parent_id is not None and view.parent is not None:
+        query = query.where(view.parent == parent_id)
     marker_query = query
     for name, text in wanted.filters:
         query = query.where(_equals(view, name, text))
@@ -572,8 +720,8 @@ def _order(view: View, sort: Sequence[tuple[str, bool]]) -> list[_Key]:
         if column is None or name in _NOT_SCALAR:
             raise Invalid(f"Supplied sort key '{name}' is not valid.")
         keys.append(_Key(_comparable(column), descending))
-    created_at, identifier = view.order
-    return [*keys, _Key(created_at), _Key(identifier, nullable=False)]
+    *others, identifier = view.order
+    return [*keys, *(_Key(column) for column in others), _Key(identifier, nullable=False)]
 
 
 def _comparable(column: Column) -> Column:
@@ -675,17 +823,22 @@ def _labels(table: sa.Table, prefix: str, *names: str) -> list[Column]:
 _STATUSES: Final = ("id", "name", "operating_status", "provisioning_status")
 _STATUS_LISTENERS: Final = (
     sa.select(
-        *_labels(t.listener, "listener", *_STATUSES),
+        *(t.listener.c[name] for name in _STATUSES),
+        t.listener.c.default_pool_id,
+        t.l7policy.c.redirect_pool_id,
+    )
+    .select_from(t.listener.outerjoin(t.l7policy, _CAN_MATCH & (t.l7policy.c.listener_id == t.listener.c.id)))
+    .where(t.listener.c.load_balancer_id == sa.bindparam("id", type_=sa.String))
+    .order_by(t.listener.c.created_at, t.listener.c.id, t.l7policy.c.position)
+)
+_STATUS_POOLS: Final = (
+    sa.select(
         *_labels(t.pool, "pool", *_STATUSES),
         *_labels(t.health_monitor, "monitor", "type", *_STATUSES),
     )
-    .select_from(
-        t.listener.outerjoin(t.pool, t.pool.c.id == t.listener.c.default_pool_id).outerjoin(
-            t.health_monitor, t.health_monitor.c.pool_id == t.pool.c.id
-        )
-    )
-    .where(t.listener.c.load_balancer_id == sa.bindparam("id", type_=sa.String))
-    .order_by(t.listener.c.created_at, t.listener.c.id, t.health_monitor.c.created_at)
+    .select_from(t.pool.outerjoin(t.health_monitor, t.health_monitor.c.pool_id == t.pool.c.id))
+    .where(t.pool.c.load_balancer_id == sa.bindparam("id", type_=sa.String))
+    .order_by(t.health_monitor.c.created_at)
 )
 _STATUS_MEMBERS: Final = (
     sa.select(
@@ -715,14 +868,22 @@ def status_tree(tx: sa.Connection, load_balancer_id: str) -> Record:
     members: dict[str, list[Record]] = defaultdict(list)
     for pool_id, *values in tx.execute(_STATUS_MEMBERS, of_lb):
         members[pool_id].append(dict(zip(_MEMBER_STATUSES, values, strict=True)))
+    # Two rows of one pool are two monitors, of which the younger stays.
+    pools = {
+        row["pool_id"]: _pool_statuses(dict(row), members)
+        for row in tx.execute(_STATUS_POOLS, of_lb).mappings()
+    }
     listeners: dict[str, Record] = {}
-    for mapping in tx.execute(_STATUS_LISTENERS, of_lb).mappings():
-        row = dict(mapping)
-        # Two rows of one listener are two monitors of its pool, of which the younger stays.
-        listeners[row["listener_id"]] = _statuses(row, "listener") | {
-            "pools": [_pool_statuses(row, members)] if row["pool_id"] else []
-        }
-    return dict(root) | {"listeners": list(listeners.values())}
+    used: dict[str, dict[str, Record]] = defaultdict(dict)
+    for *values, default_pool_id, redirect_pool_id in tx.execute(_STATUS_LISTENERS, of_lb):
+        listener = dict(zip(_STATUSES, values, strict=True))
+        listeners[listener["id"]] = listener
+        for pool_id in (default_pool_id, redirect_pool_id):
+            if pool_id in pools:
+                used[listener["id"]][pool_id] = pools[pool_id]
+    return dict(root) | {
+        "listeners": [one | {"pools": list(used[id_].values())} for id_, one in listeners.items()]
+    }
 
 
 _MEMBER_STATUSES: Final = (*_STATUSES, "address", "protocol_port")

@@ -2,17 +2,18 @@
 """The fully populated create: a load balancer with everything below it in one request.
 
 Contract: api.md section 6. The rules of each object are the ones of separate creates, see
-:mod:`octavia.domain.rules`; here is only how pools are named, referred to and put together.
+:mod:`octavia.domain.rules` and :mod:`octavia.domain.l7`; here is only how pools are named, referred to and
+put together.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from octavia.domain import rules
+from octavia.domain import l7, rules
 from octavia.domain.errors import NotFound
 from octavia.domain.rules import Births, Deployment, Values, invalid
-from octavia.domain.tree import LoadBalancer, Pool
+from octavia.domain.tree import Listener, LoadBalancer, Pool
 
 _ALLOWED_IN_REFERENCE: Final = frozenset({"name", "admin_state_up"})
 _NEEDED_IN_DEFINITION: Final = ("protocol", "lb_algorithm")
@@ -42,11 +43,27 @@ class PoolItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyItem:
+    """An L7 policy of the request."""
+
+    values: Values
+    redirect_pool: PoolItem | None = None
+    rules: Sequence[Values] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerItem:
     """A listener of the request."""
 
     values: Values
     default_pool: PoolItem | None = None
+    policies: Sequence[PolicyItem] = ()
+
+    @property
+    def pools(self) -> list[PoolItem]:
+        """Those that it names or defines."""
+        every = [self.default_pool, *(one.redirect_pool for one in self.policies)]
+        return [one for one in every if one]
 
 
 def populate(
@@ -60,7 +77,7 @@ def populate(
 
     :raises RequestError: a rule is broken; nothing of the request may be stored.
     """
-    every = [*pools, *(one.default_pool for one in listeners if one.default_pool)]
+    every = [*pools, *(pool for one in listeners for pool in one.pools)]
     ids: dict[str, Pool] = {}
     for item in _definitions(every):
         pool = _pool(lb, item, births, deployment)
@@ -114,4 +131,22 @@ def _with_listener(
         pool = pools[item.default_pool.name]
         rules.check_pair(values["protocol"], pool.protocol)
         values["default_pool_id"] = pool.id
-    return lb.with_listener(rules.new_listener(lb, values, births))
+    listener = rules.new_listener(lb, values, births)
+    for policy in item.policies:
+        listener = _with_policy(lb, listener, policy, pools, births)
+    return lb.with_listener(listener)
+
+
+def _with_policy(
+    lb: LoadBalancer, listener: Listener, item: PolicyItem, pools: dict[str, Pool], births: Births
+) -> Listener:
+    l7.check_listener(listener.protocol)
+    pool = pools[item.redirect_pool.name] if item.redirect_pool else None
+    values = l7.completed(dict(item.values) | {"redirect_pool_id": pool.id if pool else None})
+    if pool and values["redirect_pool_id"]:
+        rules.check_pair(listener.protocol, pool.protocol)
+    listener, policy = l7.with_new_policy(lb, listener, values, births)
+    for rule in item.rules:
+        l7.check_rule(rule)
+        policy, _ = l7.with_new_rule(lb, policy, rule, births)
+    return l7.with_policy(listener, policy)

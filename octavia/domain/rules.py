@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a request may do to a load balancer tree.
 
+Policies and rules of layer 7 are in :mod:`octavia.domain.l7`.
+
 Each public function takes a tree and the typed fields of a request and returns the tree as it is then, or
 raises; it reads no clock and no database. What a write marks (contract: api.md section 4.2) and which writes
 exclude each other (section 4.1, SEMANTICS "Statuses") is here too. Types and ranges of fields are not: see
@@ -20,6 +22,7 @@ from octavia.domain.statuses import OperatingStatus as O
 from octavia.domain.statuses import ProvisioningStatus as P
 from octavia.domain.tree import (
     HealthMonitor,
+    L7Policy,
     Listener,
     LoadBalancer,
     Member,
@@ -96,26 +99,34 @@ def retries(before: LoadBalancer, after: LoadBalancer) -> bool:
 # Who may write now
 
 
-def _lock(lb: LoadBalancer, deployment: Deployment) -> None:
+def lock(lb: LoadBalancer, deployment: Deployment) -> None:
     """For writes below a load balancer."""
     if lb.leaving or (deployment.strict and lb.provisioning_status is not P.ACTIVE):
         raise immutable("Load Balancer", lb.id)
 
 
+def lock_policy(lb: LoadBalancer, listener: Listener, policy: L7Policy, deployment: Deployment) -> None:
+    """For writes to L7 rules."""
+    lock(lb, deployment)
+    stays("Listener", listener)
+    if policy.leaving or (deployment.strict and policy.provisioning_status is not P.ACTIVE):
+        raise immutable("L7Policy", policy.id)
+
+
 def _lock_pool(lb: LoadBalancer, pool: Pool, deployment: Deployment) -> None:
     """For writes to members and monitors."""
-    _lock(lb, deployment)
+    lock(lb, deployment)
     if pool.leaving or (deployment.strict and pool.provisioning_status is not P.ACTIVE):
         raise immutable("Pool", pool.id)
 
 
-def _stays(noun: str, resource: Resource) -> None:
+def stays(noun: str, resource: Resource) -> None:
     """What is being deleted takes no other write."""
     if resource.leaving:
         raise immutable(noun, resource.id)
 
 
-def _may_leave(noun: str, resource: Resource) -> None:
+def may_leave(noun: str, resource: Resource) -> None:
     """A failed delete may be asked for again, one that is under way not."""
     if resource.provisioning_status is P.PENDING_DELETE:
         raise immutable(noun, resource.id)
@@ -138,19 +149,21 @@ def _pending(status: P) -> P:
     return P.PENDING_CREATE if status is P.PENDING_CREATE else P.PENDING_UPDATE
 
 
-def _written(lb: LoadBalancer) -> LoadBalancer:
+def written(lb: LoadBalancer) -> LoadBalancer:
     """The tree under its next generation; every write begins here."""
     return replace(lb.bumped(), provisioning_status=_pending(lb.provisioning_status))
 
 
-def _touched(lb: LoadBalancer, resource: _R) -> _R:
+def touched(lb: LoadBalancer, resource: _R) -> _R:
+    """Something that the write changes, under the tree's generation."""
     if resource.leaving:
         return resource
     status = _pending(resource.provisioning_status)
     return replace(resource, generation=lb.generation, provisioning_status=status)
 
 
-def _leaving(lb: LoadBalancer, resource: _R) -> _R:
+def leaving(lb: LoadBalancer, resource: _R) -> _R:
+    """Something that the write deletes; it stays until that is live."""
     return replace(
         resource,
         generation=lb.generation,
@@ -161,16 +174,17 @@ def _leaving(lb: LoadBalancer, resource: _R) -> _R:
 
 def _touched_listeners(lb: LoadBalancer, pool_id: str) -> LoadBalancer:
     for listener in lb.listeners_using(pool_id):
-        lb = lb.with_listener(_touched(lb, listener))
+        lb = lb.with_listener(touched(lb, listener))
     return lb
 
 
 def _touched_pool(lb: LoadBalancer, pool: Pool) -> LoadBalancer:
     """After a change of a member or a monitor: the pool, and the listeners that use it."""
-    return _touched_listeners(lb.with_pool(_touched(lb, pool)), pool.id)
+    return _touched_listeners(lb.with_pool(touched(lb, pool)), pool.id)
 
 
-def _born(lb: LoadBalancer, births: Births) -> dict[str, Any]:
+def born(lb: LoadBalancer, births: Births) -> dict[str, Any]:
+    """What every new child has first."""
     return births.next() | {"project_id": lb.project_id, "generation": lb.generation}
 
 
@@ -181,7 +195,7 @@ def update_load_balancer(lb: LoadBalancer, values: Values, deployment: Deploymen
     """:raises Conflict: its state takes no write."""
     if lb.leaving or (deployment.strict and lb.provisioning_status is not P.ACTIVE):
         raise _wrong_state(lb)
-    return replace(_written(lb), **values)
+    return replace(written(lb), **values)
 
 
 def delete_load_balancer(lb: LoadBalancer, *, cascade: bool, deployment: Deployment) -> LoadBalancer:
@@ -200,7 +214,7 @@ def delete_load_balancer(lb: LoadBalancer, *, cascade: bool, deployment: Deploym
         raise _wrong_state(lb)
     if lb.provisioning_status is P.PENDING_DELETE:
         raise _wrong_state(lb)
-    return _leaving(lb.bumped(), lb.bumped())
+    return leaving(lb.bumped(), lb.bumped())
 
 
 def fail_over(lb: LoadBalancer, deployment: Deployment) -> LoadBalancer:
@@ -210,7 +224,7 @@ def fail_over(lb: LoadBalancer, deployment: Deployment) -> LoadBalancer:
     """
     if lb.leaving or (deployment.strict and lb.provisioning_status not in (P.ACTIVE, P.ERROR)):
         raise _wrong_state(lb)
-    return _written(lb)
+    return written(lb)
 
 
 def fail_over_amphora(lb: LoadBalancer, deployment: Deployment) -> LoadBalancer:
@@ -218,8 +232,8 @@ def fail_over_amphora(lb: LoadBalancer, deployment: Deployment) -> LoadBalancer:
 
     :raises Conflict: the load balancer's state takes no failover.
     """
-    _lock(lb, deployment)
-    return _written(lb)
+    lock(lb, deployment)
+    return written(lb)
 
 
 # Listeners
@@ -231,15 +245,15 @@ def create_listener(
     """:raises RequestError: a rule of contract api.md section 7 is broken."""
     _check_listener_protocol(values, deployment)
     _check_default_pool(lb, values["protocol"], values.get("default_pool_id"))
-    _lock(lb, deployment)
-    lb = _written(lb)
+    lock(lb, deployment)
+    lb = written(lb)
     listener = new_listener(lb, values, births)
     return lb.with_listener(listener), listener
 
 
 def new_listener(lb: LoadBalancer, values: Values, births: Births) -> Listener:
     """A listener that fits into the tree, which it is not part of yet."""
-    listener = Listener(**_born(lb, births), **values)
+    listener = Listener(**born(lb, births), **values)
     _check_headers(listener.protocol, listener.insert_headers)
     if listener.protocol is Protocol.TERMINATED_HTTPS:
         raise invalid(
@@ -257,13 +271,13 @@ def update_listener(
     """:raises RequestError: a rule of contract api.md section 7 is broken."""
     listener = listener_of(lb, listener_id)
     _check_default_pool(lb, listener.protocol, values.get("default_pool_id"))
-    _lock(lb, deployment)
-    _stays("Listener", listener)
+    lock(lb, deployment)
+    stays("Listener", listener)
     if "insert_headers" in values:
         _check_headers(listener.protocol, values["insert_headers"])
     _check_cidrs(lb, values.get("allowed_cidrs", ()))
-    lb = _written(lb)
-    return lb.with_listener(replace(_touched(lb, listener), **values))
+    lb = written(lb)
+    return lb.with_listener(replace(touched(lb, listener), **values))
 
 
 def delete_listener(lb: LoadBalancer, listener_id: str, deployment: Deployment) -> LoadBalancer:
@@ -272,10 +286,10 @@ def delete_listener(lb: LoadBalancer, listener_id: str, deployment: Deployment) 
     :raises Conflict: the state of the tree takes no delete.
     """
     listener = listener_of(lb, listener_id)
-    _lock(lb, deployment)
-    _may_leave("Listener", listener)
-    lb = _written(lb)
-    return lb.with_listener(_leaving(lb, listener))
+    lock(lb, deployment)
+    may_leave("Listener", listener)
+    lb = written(lb)
+    return lb.with_listener(leaving(lb, listener))
 
 
 def listener_of(lb: LoadBalancer, listener_id: str) -> Listener:
@@ -310,21 +324,27 @@ def _check_default_pool(lb: LoadBalancer, protocol: Protocol, pool_id: str | Non
     if pool_id is None:
         return
     if protocol is Protocol.PROMETHEUS:
-        raise _childless(protocol)
+        raise childless(protocol)
+    check_target(lb, protocol, pool_id)
+
+
+def check_target(lb: LoadBalancer, protocol: Protocol, pool_id: str) -> None:
+    """:raises RequestError: a listener of that protocol cannot send traffic to the pool."""
     pool = lb.pool(pool_id)
     if pool is None or pool.leaving:
         raise NotFound("Pool", pool_id)
     check_pair(protocol, pool.protocol)
 
 
-def _childless(protocol: Protocol) -> Invalid:
+def childless(protocol: Protocol) -> Invalid:
+    """The listener answers by itself: it sends no traffic anywhere."""
     return invalid(f"Listeners of protocol {protocol} can have no children: no default pool, no L7 policies.")
 
 
 def check_pair(listener: Protocol, pool: Protocol) -> None:
     """:raises Invalid: a listener of one protocol cannot use a pool of the other."""
     if listener is Protocol.PROMETHEUS:
-        raise _childless(listener)
+        raise childless(listener)
     if pool not in protocols.POOLS_OF_LISTENER[listener]:
         raise invalid(f"The pool protocol '{pool}' is invalid while the listener protocol is '{listener}'.")
 
@@ -390,49 +410,57 @@ def create_pool(
         check_pair(listener.protocol, values["protocol"])
         if listener.default_pool_id:
             raise Conflict("This listener already has a default pool")
-    _lock(lb, deployment)
-    lb = _written(lb)
+    lock(lb, deployment)
+    lb = written(lb)
     pool = new_pool(lb, values, births)
     lb = lb.with_pool(pool)
     if listener:
-        lb = lb.with_listener(replace(_touched(lb, listener), default_pool_id=pool.id))
+        lb = lb.with_listener(replace(touched(lb, listener), default_pool_id=pool.id))
     return lb, pool
 
 
 def new_pool(lb: LoadBalancer, values: Values, births: Births) -> Pool:
     """A pool without members that fits into the tree, which it is not part of yet."""
     persistence = _persistence(values["protocol"], values.get("session_persistence"), None)
-    return Pool(**_born(lb, births), **dict(values) | {"session_persistence": persistence})
+    return Pool(**born(lb, births), **dict(values) | {"session_persistence": persistence})
 
 
 def update_pool(lb: LoadBalancer, pool_id: str, values: Values, deployment: Deployment) -> LoadBalancer:
     """:raises RequestError: a rule of contract api.md section 8 is broken."""
     pool = pool_of(lb, pool_id)
-    _lock(lb, deployment)
-    _stays("Pool", pool)
+    lock(lb, deployment)
+    stays("Pool", pool)
     changes = dict(values)
     if "session_persistence" in changes:
         changes["session_persistence"] = _persistence(
             pool.protocol, changes["session_persistence"], pool.session_persistence
         )
-    lb = _written(lb)
-    lb = lb.with_pool(replace(_touched(lb, pool), **changes))
+    lb = written(lb)
+    lb = lb.with_pool(replace(touched(lb, pool), **changes))
     return _touched_listeners(lb, pool_id)
 
 
 def delete_pool(lb: LoadBalancer, pool_id: str, deployment: Deployment) -> LoadBalancer:
     """Members and monitor go with it; listeners lose it as their default pool at once.
 
-    :raises Conflict: the state of the tree takes no delete.
+    :raises Conflict: the state of the tree takes no delete, or a policy redirects to it.
     """
     pool = pool_of(lb, pool_id)
-    _lock(lb, deployment)
-    _may_leave("Pool", pool)
-    lb = _written(lb)
+    lock(lb, deployment)
+    may_leave("Pool", pool)
+    _check_unreferenced(lb, pool)
+    lb = written(lb)
     for listener in lb.listeners:
         if listener.default_pool_id == pool_id:
-            lb = lb.with_listener(replace(_touched(lb, listener), default_pool_id=None))
-    return lb.with_pool(_leaving(lb, pool))
+            lb = lb.with_listener(replace(touched(lb, listener), default_pool_id=None))
+    return lb.with_pool(leaving(lb, pool))
+
+
+def _check_unreferenced(lb: LoadBalancer, pool: Pool) -> None:
+    for listener in lb.listeners:
+        for policy in listener.l7_policies:
+            if policy.redirect_pool_id == pool.id and not (policy.leaving or listener.leaving):
+                raise Conflict(f"Pool {pool.id} is in use by L7 policy {policy.id}")
 
 
 def pool_of(lb: LoadBalancer, pool_id: str) -> Pool:
@@ -488,7 +516,7 @@ def create_member(
     check_members([values], deployment)
     pool = pool_of(lb, pool_id)
     _lock_pool(lb, pool, deployment)
-    lb = _written(lb)
+    lb = written(lb)
     (member,) = new_members(lb, pool, [values], births)
     return _touched_pool(lb, replace(pool, members=(*pool.members, member))), member
 
@@ -521,7 +549,7 @@ def new_members(lb: LoadBalancer, pool: Pool, items: Iterable[Values], births: B
                 f"Another member on this pool is already using ip {place[0]} on protocol_port {place[1]}"
             )
         taken.add(place)
-        members.append(Member(**_born(lb, births), **values, operating_status=status))
+        members.append(Member(**born(lb, births), **values, operating_status=status))
     return tuple(members)
 
 
@@ -532,9 +560,9 @@ def update_member(
     pool = pool_of(lb, pool_id)
     member = member_of(pool, member_id)
     _lock_pool(lb, pool, deployment)
-    _stays("Member", member)
-    lb = _written(lb)
-    return _touched_pool(lb, _with_member(pool, replace(_touched(lb, member), **values)))
+    stays("Member", member)
+    lb = written(lb)
+    return _touched_pool(lb, _with_member(pool, replace(touched(lb, member), **values)))
 
 
 def delete_member(lb: LoadBalancer, pool_id: str, member_id: str, deployment: Deployment) -> LoadBalancer:
@@ -542,9 +570,9 @@ def delete_member(lb: LoadBalancer, pool_id: str, member_id: str, deployment: De
     pool = pool_of(lb, pool_id)
     member = member_of(pool, member_id)
     _lock_pool(lb, pool, deployment)
-    _may_leave("Member", member)
-    lb = _written(lb)
-    return _touched_pool(lb, _with_member(pool, _leaving(lb, member)))
+    may_leave("Member", member)
+    lb = written(lb)
+    return _touched_pool(lb, _with_member(pool, leaving(lb, member)))
 
 
 def member_of(pool: Pool, member_id: str) -> Member:
@@ -599,14 +627,14 @@ def replace_members(
     gone = {one.id for one in present.values() if one.id not in matching and not additive_only}
     if not (new or matching or gone):
         return lb
-    lb = _written(lb)
+    lb = written(lb)
     added = new_members(lb, pool, new, births)
     kept = []
     for member in pool.members:
         if member.id in matching:
-            kept.append(replace(_touched(lb, member), **_batch_changes(matching[member.id])))
+            kept.append(replace(touched(lb, member), **_batch_changes(matching[member.id])))
         else:
-            kept.append(_leaving(lb, member) if member.id in gone else member)
+            kept.append(leaving(lb, member) if member.id in gone else member)
     return _touched_pool(lb, replace(pool, members=(*kept, *added)))
 
 
@@ -630,7 +658,7 @@ def create_health_monitor(
     pool = pool_of(lb, pool_id)
     check_monitor_allowed(values, deployment)
     _lock_pool(lb, pool, deployment)
-    lb = _written(lb)
+    lb = written(lb)
     monitor = new_health_monitor(lb, pool, values, births)
     return _touched_pool(lb, watched(replace(pool, health_monitor=monitor))), monitor
 
@@ -665,7 +693,7 @@ def new_health_monitor(lb: LoadBalancer, pool: Pool, values: Values, births: Bir
             completed[name] = default if values.get(name) is None else values[name]
         elif values.get(name) is not None:
             raise _only_http(name, type_)
-    monitor = HealthMonitor(**_born(lb, births), **completed)
+    monitor = HealthMonitor(**born(lb, births), **completed)
     _check_host(monitor)
     return monitor
 
@@ -681,9 +709,9 @@ def update_health_monitor(
     if "delay" in values:
         _check_delay(monitor.type, values["delay"], deployment)
     _lock_pool(lb, pool, deployment)
-    _stays("Health Monitor", monitor)
-    lb = _written(lb)
-    monitor = replace(_touched(lb, monitor), **values)
+    stays("Health Monitor", monitor)
+    lb = written(lb)
+    monitor = replace(touched(lb, monitor), **values)
     if {"domain_name", "http_version"} & set(values):
         _check_host(monitor)
     return _touched_pool(lb, replace(pool, health_monitor=monitor))
@@ -696,9 +724,9 @@ def delete_health_monitor(lb: LoadBalancer, monitor_id: str, deployment: Deploym
     """
     pool, monitor = monitor_of(lb, monitor_id)
     _lock_pool(lb, pool, deployment)
-    _may_leave("Health Monitor", monitor)
-    lb = _written(lb)
-    pool = replace(pool, health_monitor=_leaving(lb, monitor))
+    may_leave("Health Monitor", monitor)
+    lb = written(lb)
+    pool = replace(pool, health_monitor=leaving(lb, monitor))
     return _touched_pool(lb, _members_become(pool, frozenset(O), O.NO_MONITOR))
 
 

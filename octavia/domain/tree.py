@@ -75,6 +75,38 @@ class PersistenceType(StrEnum):
     APP_COOKIE = "APP_COOKIE"
 
 
+class L7Action(StrEnum):
+    """What becomes of a request that a policy matches."""
+
+    REJECT = "REJECT"
+    REDIRECT_TO_POOL = "REDIRECT_TO_POOL"
+    REDIRECT_TO_URL = "REDIRECT_TO_URL"
+    REDIRECT_PREFIX = "REDIRECT_PREFIX"
+
+
+class RuleType(StrEnum):
+    """Which part of a request a rule looks at."""
+
+    COOKIE = "COOKIE"
+    FILE_TYPE = "FILE_TYPE"
+    HEADER = "HEADER"
+    HOST_NAME = "HOST_NAME"
+    PATH = "PATH"
+    SSL_CONN_HAS_CERT = "SSL_CONN_HAS_CERT"
+    SSL_VERIFY_RESULT = "SSL_VERIFY_RESULT"
+    SSL_DN_FIELD = "SSL_DN_FIELD"
+
+
+class CompareType(StrEnum):
+    """How a rule compares."""
+
+    CONTAINS = "CONTAINS"
+    ENDS_WITH = "ENDS_WITH"
+    EQUAL_TO = "EQUAL_TO"
+    REGEX = "REGEX"
+    STARTS_WITH = "STARTS_WITH"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """What every object of the tree has.
@@ -170,12 +202,51 @@ class Pool(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class L7Rule(Resource):
+    """One condition of a policy; it has no name of its own.
+
+    :param key: name of the header, the cookie or the field of the subject.
+    :param invert: it matches what it otherwise would not.
+    """
+
+    type: RuleType
+    compare_type: CompareType
+    key: str | None = None
+    value: str
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L7Policy(Resource):
+    """What becomes of requests that match all of its rules; without rules it matches none.
+
+    :param position: 1-based among the policies of the listener, without gaps.
+    :param redirect_http_code: 301, 302, 303, 307 or 308.
+    """
+
+    description: str = ""
+    action: L7Action
+    position: int
+    redirect_pool_id: str | None = None
+    redirect_url: str | None = None
+    redirect_prefix: str | None = None
+    redirect_http_code: int | None = None
+    rules: tuple[L7Rule, ...] = ()
+
+    @property
+    def matches_something(self) -> bool:
+        """Is it enabled, and does it have a rule that stays?"""
+        return self.admin_state_up and not self.leaving and any(not rule.leaving for rule in self.rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listener(Resource):
     """One port of the VIP.
 
     :param connection_limit: concurrent connections; -1 or None means no limit of its own.
     :param timeout_client_data: milliseconds, like the other timeouts.
     :param peer_port: number in security group rules for the peers' stick tables.
+    :param l7_policies: in order of their positions.
     """
 
     description: str = ""
@@ -190,6 +261,7 @@ class Listener(Resource):
     timeout_tcp_inspect: int | None = None
     allowed_cidrs: tuple[str, ...] = ()
     peer_port: int | None = None
+    l7_policies: tuple[L7Policy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,9 +342,11 @@ class LoadBalancer(Resource):
         return next((one for one in self.pools if one.id == pool_id), None)
 
     def pools_used_by(self, listener: Listener) -> tuple[Pool, ...]:
-        """The default pool, then redirect pools (contract: data-plane.md section 4)."""
-        default = self.pool(listener.default_pool_id)
-        return (default,) if default else ()
+        """The default pool, then redirect pools by position (contract: data-plane.md section 4)."""
+        wanted = [listener.default_pool_id]
+        wanted += [one.redirect_pool_id for one in listener.l7_policies if one.matches_something]
+        found = (self.pool(one) for one in dict.fromkeys(wanted) if one)
+        return tuple(pool for pool in found if pool)
 
     def listeners_using(self, pool_id: str) -> tuple[Listener, ...]:
         """The listeners that send traffic to a pool, in order of creation."""
@@ -283,9 +357,13 @@ class LoadBalancer(Resource):
         )
 
     def walk(self) -> Iterator[Resource]:
-        """Every object of the tree: itself, listeners, pools, monitors, members."""
+        """Every object of the tree: itself, listeners, policies, rules, pools, monitors, members."""
         yield self
-        yield from self.listeners
+        for listener in self.listeners:
+            yield listener
+            for policy in listener.l7_policies:
+                yield policy
+                yield from policy.rules
         for pool in self.pools:
             yield pool
             if pool.health_monitor:

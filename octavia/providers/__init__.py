@@ -5,19 +5,29 @@ Today that is the amphora provider under its two names; third-party drivers will
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from octavia.domain.errors import Invalid
 from octavia.domain.tree import LoadBalancer
-from octavia.providers import amphora
+from octavia.providers import amphora, capabilities
 from octavia.providers.errors import UnsupportedOption
 
 Check = Callable[[LoadBalancer | None, LoadBalancer], None]
 """Raises what a provider refuses about the difference of two trees; None before a creation."""
 
-_CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
-    {"amphora": amphora.check, "amphorav2": amphora.check, "octavia": amphora.check}
+
+@dataclass(frozen=True, slots=True)
+class _Provider:
+    check: Check
+    flavor: Mapping[str, capabilities.Capability]
+    availability_zone: Mapping[str, capabilities.Capability]
+
+
+_AMPHORA: Final = _Provider(amphora.check, capabilities.FLAVOR, capabilities.AVAILABILITY_ZONE)
+_PROVIDERS: Final[Mapping[str, _Provider]] = MappingProxyType(
+    dict.fromkeys(("amphora", "amphorav2", "octavia"), _AMPHORA)
 )
 
 
@@ -30,7 +40,7 @@ def choose(name: str | None, default: str, enabled: Mapping[str, str]) -> str:
     name = name or default
     if name not in enabled:
         raise Invalid(f"Provider '{name}' is not enabled.")
-    if name not in _CHECKS:
+    if name not in _PROVIDERS:
         raise UnsupportedOption(f"Provider '{name}' was not found.")
     return name
 
@@ -40,4 +50,24 @@ def check(before: LoadBalancer | None, after: LoadBalancer) -> None:
 
     :raises UnsupportedOption: it cannot.
     """
-    _CHECKS[after.provider](before, after)
+    _PROVIDERS[after.provider].check(before, after)
+
+
+def flavor_capabilities(name: str) -> dict[str, str]:
+    """What flavors of a provider can say, with descriptions; see :func:`choose` first."""
+    return {key: one.description for key, one in _PROVIDERS[name].flavor.items()}
+
+
+def availability_zone_capabilities(name: str) -> dict[str, str]:
+    """What availability zones of a provider can say, with descriptions; see :func:`choose` first."""
+    return {key: one.description for key, one in _PROVIDERS[name].availability_zone.items()}
+
+
+def check_flavor(name: str, data: Mapping[str, Any]) -> None:
+    """:raises UnsupportedOption: the provider cannot do what a flavor's data say."""
+    capabilities.check(name, data, _PROVIDERS[name].flavor)
+
+
+def check_availability_zone(name: str, data: Mapping[str, Any]) -> None:
+    """:raises UnsupportedOption: the provider cannot do what a zone's data say."""
+    capabilities.check(name, data, _PROVIDERS[name].availability_zone)

@@ -2,8 +2,8 @@
 """Runs the steps of a pass: a graph, one branch an amphora, so that a pair is built in parallel.
 
 TaskFlow's engine runs the graph; a decider between two steps of a branch stops the branch when the
-first did not answer ``Done``. A pass of a single short branch skips the engine, which costs more
-than such a pass itself (``docs/decisions/0006-what-taskflow-is-used-for.md``).
+first did not answer ``Done``. A pass of a single branch, or of one step a branch, skips the engine,
+which costs more than such a pass itself (``docs/decisions/0006-taskflow.md``).
 """
 
 import itertools
@@ -36,8 +36,9 @@ class _StepTask(task.Task):  # type: ignore[misc]  # the library is untyped
 def run(work: Sequence[tuple[Branch, Sequence[Step]]], executor: ThreadPoolExecutor) -> list[Outcome]:
     """The outcome of each branch: that of its last step, or of the step that stopped it."""
     if len(work) == 1:
-        branch, steps = work[0]
-        return [_run_one(branch, steps)]
+        return [_run_one(work[0])]
+    if all(len(steps) == 1 for _, steps in work):
+        return list(executor.map(_run_one, work))
     graph = graph_flow.Flow("pass")
     names: list[list[str]] = []
     for number, (branch, steps) in enumerate(work):
@@ -55,7 +56,8 @@ def run(work: Sequence[tuple[Branch, Sequence[Step]]], executor: ThreadPoolExecu
     return [_last(results, branch_names) for branch_names in names]
 
 
-def _run_one(branch: Branch, steps: Sequence[Step]) -> Outcome:
+def _run_one(work: tuple[Branch, Sequence[Step]]) -> Outcome:
+    branch, steps = work
     outcome: Outcome = _DONE
     for step in steps:
         outcome = attempt(step, branch)

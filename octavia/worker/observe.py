@@ -33,17 +33,24 @@ class Observed:
 
     :param gone: amphorae whose server is absent or will never work, with the reason.
     :param member_networks: subnet to network, for the subnets that members name.
+    :param unanswering: amphorae whose agent was called in this pass and could not be reached.
+    :param excluded: ids of objects that HAProxy refused in this pass.
     """
 
     now: datetime
     gone: Mapping[str, str] = field(default_factory=dict)
     member_networks: Mapping[str, str] = field(default_factory=dict)
+    unanswering: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
 
-def load(database: Database, load_balancer_id: str) -> Desired | None:
-    """The whole load balancer; None when it is gone."""
+def load(database: Database, load_balancer_id: str, known: Desired | None = None) -> Desired | None:
+    """The whole load balancer; None when it is gone.
+
+    :param known: as it was before in this pass; what has not been written to since is not read again.
+    """
     with database.read() as tx:
-        lb = tree.load(tx, load_balancer_id)
+        lb = tree.load_again(tx, known.lb) if known else tree.load(tx, load_balancer_id)
         if lb is None:
             return None
         rows = amphorae.of_load_balancer(tx, load_balancer_id)

@@ -29,7 +29,7 @@ from octavia.worker.steps.amphora import (
     Retire,
     UnplugNetworks,
 )
-from octavia.worker.steps.configuration import Push
+from octavia.worker.steps.configuration import Push, acknowledgement
 from octavia.worker.steps.contract import Step
 from octavia.worker.steps.load_balancer import ReleaseVip
 
@@ -73,7 +73,7 @@ def plan(desired: Desired, observed: Observed, settings: PlanSettings) -> tuple[
     wanted = _wanted_networks(desired.lb, observed)
     for row in present:
         if row.is_serving:
-            steps = _configured(desired, row, wanted, settings)
+            steps = _configured(desired, row, wanted, observed, settings)
             if steps:
                 branches.append(BranchPlan(row.id, steps))
     return tuple(branches)
@@ -100,21 +100,38 @@ def _retire(row: Amphora) -> BranchPlan:
 
 def _lost(desired: Desired, observed: Observed, settings: PlanSettings) -> list[tuple[Amphora, str]]:
     """Serving amphorae that are to be given up, with the reason."""
-    lost = []
-    for row in desired.amphorae:
-        if not row.is_serving:
-            continue
-        if row.id in observed.gone:
-            lost.append((row, observed.gone[row.id]))
-        elif row.unreachable_since and observed.now - row.unreachable_since > settings.unreachable:
-            heard = desired.heard.get(row.id)
-            silence = observed.now - row.unreachable_since
-            alive = heard is not None and heard.at > row.unreachable_since
-            # Alive but deaf: its heartbeats say that traffic flows, so it gets more time.
-            if not alive or silence > settings.unreachable * 4:
-                seconds = silence.total_seconds()
-                lost.append((row, f"its agent has not answered for {seconds:.0f} seconds"))
+    serving = [row for row in desired.amphorae if row.is_serving]
+    lost = [(row, observed.gone[row.id]) for row in serving if row.id in observed.gone]
+    there = [row for row in serving if row.id not in observed.gone]
+    silent = [row for row in there if _is_lost(row, desired, observed, settings)]
+    pair = desired.lb.topology is Topology.ACTIVE_STANDBY
+    if pair and not any(row.unreachable_since is None and row.config_digest for row in there):
+        # The network between us may be what is broken. One is replaced, and the other, the owner of
+        # the VIP, stays until the replacement has been reached and serves.
+        both = len(there) == len(ROLES[desired.lb.topology]) and all(row.unreachable_since for row in there)
+        silent = sorted(silent, key=lambda row: _owns_vip(row, desired))[:1] if both else []
+    for row in silent:
+        assert row.unreachable_since
+        seconds = (observed.now - row.unreachable_since).total_seconds()
+        lost.append((row, f"its agent has not answered for {seconds:.0f} seconds"))
     return lost
+
+
+def _is_lost(row: Amphora, desired: Desired, observed: Observed, settings: PlanSettings) -> bool:
+    """Was its agent out of reach for too long, and is it still?"""
+    # What was found long ago may have healed since: the agent is called before it is given up.
+    if row.unreachable_since is None or row.id not in observed.unanswering:
+        return False
+    silence = observed.now - row.unreachable_since
+    heard = desired.heard.get(row.id)
+    # Alive but deaf: its heartbeats say that traffic flows, so it gets more time.
+    alive = heard is not None and heard.at > row.unreachable_since
+    return silence > settings.unreachable * (4 if alive else 1)
+
+
+def _owns_vip(row: Amphora, desired: Desired) -> bool:
+    heard = desired.heard.get(row.id)
+    return heard is not None and heard.vrrp_state == "MASTER"
 
 
 def _by_role(
@@ -123,7 +140,7 @@ def _by_role(
     lb = desired.lb
     branches: list[BranchPlan] = []
     replacing = False
-    key = configuration_key(lb, present, settings)
+    key = acknowledgement(configuration_key(lb, present, settings), observed.excluded)
     for role in _replacement_order(desired):
         of_role = [row for row in present if row.role is role]
         kept = [row for row in of_role if row.replace_requested is None]
@@ -149,11 +166,7 @@ def _by_role(
 def _replacement_order(desired: Desired) -> tuple[Role, ...]:
     """The role of the amphora that holds the VIP comes last: the other is replaced first."""
     roles = ROLES[desired.lb.topology]
-    owners = {
-        row.role
-        for row in desired.amphorae
-        if (heard := desired.heard.get(row.id)) and heard.vrrp_state == "MASTER"
-    }
+    owners = {row.role for row in desired.amphorae if _owns_vip(row, desired)}
     return tuple(sorted(roles, key=lambda role: role in owners))
 
 
@@ -169,19 +182,20 @@ def _build(
     steps: list[Step] = [] if row else [RecordAmphora(role)]
     steps += [CreateVrrpPort(), CreateServer(), AwaitServer(), AwaitAgent()]
     if role is Role.STANDALONE:
-        # A SINGLE's VIP is configured on the amphora: never on two. The new one is complete but
-        # for the VIP when the old one goes.
+        # A SINGLE's VIP is configured on the amphora: never on two. The new one has booted and is on the
+        # members' networks when the old one goes. Its HAProxy is not started before it has the VIP: most
+        # members are on the VIP's subnet, and checks that cannot reach them would find all of them DOWN.
         failed = [one for one in desired.amphorae if one.is_given_up]
         if failed:
             return BranchPlan(row.id if row else None, tuple(steps))
         if outgoing:
-            steps += [PlugNetworks(), Push(), *(Retire(one) for one in outgoing)]
+            steps += [PlugNetworks(), *(Retire(one) for one in outgoing)]
     steps += [PlugVip(), PlugNetworks(), Allocate()]
     return BranchPlan(row.id if row else None, tuple(steps))
 
 
 def _configured(
-    desired: Desired, row: Amphora, wanted: frozenset[str], settings: PlanSettings
+    desired: Desired, row: Amphora, wanted: frozenset[str], observed: Observed, settings: PlanSettings
 ) -> tuple[Step, ...]:
     """Newest configuration, between the networks that it needs and those that it needs no more."""
     steps: list[Step] = []
@@ -192,7 +206,8 @@ def _configured(
     behind = row.generation != desired.lb.generation or row.config_digest is None
     # Who serves learns of a replacement once, when that has its address: a keepalived that is left
     # without any peer in between forgets that it owns the VIP.
-    new_peers = row.config_digest != key and _peers_known(desired)
+    differs = row.config_digest != acknowledgement(key, observed.excluded)
+    new_peers = differs and _peers_known(desired)
     if behind or new_peers or steps or row.unreachable_since:
         steps.append(Push(key))
     if plugged - wanted:

@@ -9,7 +9,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,7 +19,16 @@ from octavia.db.statuses import REPLACING, Reason
 from octavia.db.work import Lease
 from octavia.domain.errors import Transient
 from octavia.domain.statuses import ProvisioningStatus
-from octavia.domain.tree import HealthMonitor, Listener, LoadBalancer, Member, Pool, Resource
+from octavia.domain.tree import (
+    HealthMonitor,
+    L7Policy,
+    L7Rule,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+    Resource,
+)
 from octavia.worker import flow
 from octavia.worker.observe import Desired, load, observe
 from octavia.worker.outcome import Done, Failed, Outcome, Wait
@@ -31,6 +40,7 @@ from octavia.worker.plan import (
     plan,
 )
 from octavia.worker.settings import WorkerSettings
+from octavia.worker.steps.configuration import acknowledgement
 from octavia.worker.world import Branch, Known, World
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +51,8 @@ _KINDS: Final = {
     Pool: "pool",
     Member: "member",
     HealthMonitor: "healthmonitor",
+    L7Policy: "l7policy",
+    L7Rule: "l7rule",
 }
 # A pass that goes on longer than this gives the lease back between two rounds.
 _ROUNDS: Final = 50
@@ -48,6 +60,7 @@ _WAIT_GROWTH: Final = 1.15
 _FAILURE_GROWTH: Final = 2.0
 _LONGEST_WAIT_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 60.0
+_REFUSED_RETRY_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -57,6 +70,7 @@ class Pass:
     :param generation: what this pass applies; a write that comes meanwhile is the next pass's.
     :param further: the load balancer got nearer to what is wanted.
     :param looked_again: an amphora turned out to be out of reach, and compute was asked about it.
+    :param unanswering: amphorae that turned out to be.
     :param excluded: objects that HAProxy refused, with its words.
     """
 
@@ -64,6 +78,7 @@ class Pass:
     generation: int | None = None
     further: bool = False
     looked_again: bool = False
+    unanswering: set[str] = field(default_factory=set)
     excluded: dict[str, str] = field(default_factory=dict)
 
 
@@ -93,14 +108,15 @@ class Reconciler:
         :raises Fenced: another worker took over; it finishes the work.
         """
         this = Pass(lease)
+        desired: Desired | None = None
         for _ in range(_ROUNDS):
-            desired = load(self._database, lease.load_balancer_id)
+            desired = load(self._database, lease.load_balancer_id, desired)
             if desired is None:
                 self._write(this, lambda tx: work.finish(tx, this.lease))
                 return
             if this.generation not in (None, desired.lb.generation):
                 # Settle what is live before the next write, so that steady writes starve nobody.
-                self._settle(this, ())
+                self._settle(this, (), desired)
                 return
             this.generation = desired.lb.generation
             try:
@@ -123,18 +139,27 @@ class Reconciler:
             if not this.looked_again and any(_is_unreachable(one) for one in unfinished):
                 this.looked_again = True
                 continue
-            self._settle(this, unfinished)
+            # Steps have written to rows of amphorae.
+            current = load(self._database, lease.load_balancer_id, desired) if outcomes else desired
+            self._settle(this, unfinished, current)
             return
         self._put_back(this, [Wait(0, "A long pass goes on")])
 
     def _round(self, this: Pass, desired: Desired) -> list[Outcome]:
-        observed = observe(desired, self._world, self._known)
+        observed = replace(
+            observe(desired, self._world, self._known),
+            unanswering=frozenset(this.unanswering),
+            excluded=frozenset(this.excluded),
+        )
         branches = plan(desired, observed, self._plan_settings)
         if not branches:
             return []
         work_ = [(self._branch(this, desired, one), one.steps) for one in branches]
         outcomes = flow.run(work_, self._executor)
         this.further = this.further or any(isinstance(one, Done) and one.further for one in outcomes)
+        for (branch, _), outcome in zip(work_, outcomes, strict=True):
+            if branch.amphora is not None and _is_unreachable(outcome):
+                this.unanswering.add(branch.amphora.id)
         return outcomes
 
     def _branch(self, this: Pass, desired: Desired, one: BranchPlan) -> Branch:
@@ -167,16 +192,18 @@ class Reconciler:
 
     # --- settling -----------------------------------------------------------------------------
 
-    def _settle(self, this: Pass, unfinished: Sequence[Outcome]) -> None:
-        """Write what has become true, then let go of the lease."""
-        desired = load(self._database, this.lease.load_balancer_id)
+    def _settle(self, this: Pass, unfinished: Sequence[Outcome], desired: Desired | None) -> None:
+        """Write what has become true, then let go of the lease.
+
+        :param desired: as it is now.
+        """
         if desired is None:
             self._write(this, lambda tx: work.finish(tx, this.lease))
             return
         now = self._world.clock.now()
         lb = desired.lb
         live = self._live(desired)
-        complete = not unfinished and self._is_complete(desired)
+        complete = not unfinished and self._is_complete(this, desired)
 
         def change(tx: Connection) -> None:
             generation = work.guard(tx, this.lease)
@@ -205,9 +232,11 @@ class Reconciler:
         ]
         return min(acknowledged, default=None)
 
-    def _is_complete(self, desired: Desired) -> bool:
+    def _is_complete(self, this: Pass, desired: Desired) -> bool:
         """Every amphora that there should be serves the newest generation, and no other is there."""
-        key = configuration_key(desired.lb, desired.amphorae, self._plan_settings)
+        key = acknowledgement(
+            configuration_key(desired.lb, desired.amphorae, self._plan_settings), this.excluded
+        )
         return sorted(row.role for row in desired.amphorae) == sorted(ROLES[desired.lb.topology]) and all(
             row.is_serving
             and row.unreachable_since is None
@@ -217,32 +246,37 @@ class Reconciler:
         )
 
     def _complete(self, tx: Connection, this: Pass, lb: LoadBalancer, now: datetime) -> None:
-        shown_until = self._replacement_shown_until(tx, lb)
+        reasons = explain.reasons(tx, lb.id)
+        shown_until = self._replacement_shown_until(lb, reasons)
         if shown_until and now < shown_until:
             work.put_back(tx, this.lease, shown_until, further=True)
             return
         if lb.provisioning_status is not ProvisioningStatus.ACTIVE:
             events.record(tx, lb.id, now, f"Generation {lb.generation} is live")
         statuses.settle_load_balancer(tx, lb.id, now)
-        statuses.clear_reasons(tx, lb.id, keep=this.excluded)
+        if reasons:
+            statuses.clear_reasons(tx, lb.id, keep=this.excluded)
         if this.excluded:
             # Everything else is live; what was refused is tried again, ever more seldom.
-            work.put_back(tx, this.lease, now + self._retry_delay(this, 10), further=False)
+            work.put_back(tx, this.lease, now + self._retry_delay(this, _REFUSED_RETRY_S), further=False)
         else:
             work.finish(tx, this.lease)
 
-    def _replacement_shown_until(self, tx: Connection, lb: LoadBalancer) -> datetime | None:
-        reason = explain.reason_of(tx, lb.id)
-        if reason is None or reason.code != REPLACING:
-            return None
-        return reason.since + self._settings.replacement_shown
+    def _replacement_shown_until(
+        self, lb: LoadBalancer, reasons: Sequence[explain.Standing]
+    ) -> datetime | None:
+        for reason in reasons:
+            if reason.object_id == lb.id and reason.code == REPLACING:
+                return reason.since + self._settings.replacement_shown
+        return None
 
     def _fail_refused(self, tx: Connection, this: Pass, desired: Desired, now: datetime) -> None:
         for resource in desired.lb.walk():
             if resource.id in this.excluded:
                 words = this.excluded[resource.id]
                 reason = Reason("REFUSED", f"HAProxy does not accept it: {words}")
-                statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now)
+                next_try = now + self._retry_delay(this, _REFUSED_RETRY_S)
+                statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now, next_try)
 
     def _not_yet(
         self,

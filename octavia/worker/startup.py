@@ -19,7 +19,10 @@ LOG = logging.getLogger(__name__)
 
 
 def forget_last_controller(database: Database) -> None:
-    """Free what the last controller held when it ended; only for who knows that there is no other."""
+    """Free what the last controller held when it ended; only for who knows that there is no other.
+
+    Its leases; and the creations that it was about to make, so that the sweep takes their ports.
+    """
 
     def change(tx: Connection) -> int:
         work.free_all(tx)

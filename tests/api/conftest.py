@@ -162,6 +162,14 @@ class Api:
         body = {"address": "192.0.2.10", "protocol_port": 8080} | values
         return self.post(f"/pools/{pool['id']}/members", {"member": body})["member"]
 
+    def policy(self, listener: Any, **values: Any) -> Any:
+        body = {"listener_id": listener["id"], "action": "REJECT"} | values
+        return self.post("/l7policies", {"l7policy": body})["l7policy"]
+
+    def rule(self, policy: Any, **values: Any) -> Any:
+        body = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/x"} | values
+        return self.post(f"/l7policies/{policy['id']}/rules", {"rule": body})["rule"]
+
     def monitor(self, pool: Any, **values: Any) -> Any:
         body = {"pool_id": pool["id"], "type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 2} | values
         return self.post("/healthmonitors", {"healthmonitor": body})["healthmonitor"]

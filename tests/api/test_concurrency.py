@@ -16,7 +16,7 @@ from octavia.domain.rules import Concurrency, Deployment
 from tests.api.conftest import Api
 
 STRICT = Deployment(concurrent_updates=Concurrency.REJECT)
-TABLES = (t.load_balancer, t.listener, t.pool, t.member, t.health_monitor)
+TABLES = (t.load_balancer, t.listener, t.pool, t.member, t.health_monitor, t.l7policy, t.l7rule)
 
 
 class Tree:
@@ -32,7 +32,14 @@ class Tree:
         self.unused = self._after(api.pool(self.lb))
         self.member = self._after(api.member(self.pool))
         self.monitor = self._after(api.monitor(self.pool))
+        self.target = self._after(api.pool(self.lb))
+        self.policy = self._after(
+            api.policy(self.apart, action="REDIRECT_TO_POOL", redirect_pool_id=self.target["id"])
+        )
+        self.rule = self._after(api.rule(self.policy))
         self.paths = {
+            "policy": f"/l7policies/{self.policy['id']}",
+            "rule": f"/l7policies/{self.policy['id']}/rules/{self.rule['id']}",
             "lb": f"/loadbalancers/{self.lb['id']}",
             "listener": f"/listeners/{self.listener['id']}",
             "pool": f"/pools/{self.pool['id']}",
@@ -47,7 +54,7 @@ class Tree:
         return made
 
     def names(self) -> dict[str, str]:
-        every = ("lb", "listener", "apart", "pool", "unused", "member", "monitor")
+        every = ("lb", "listener", "apart", "pool", "unused", "member", "monitor", "target", "policy", "rule")
         return {getattr(self, name)["id"]: name for name in every}
 
     def marks(self) -> dict[str, str]:
@@ -109,6 +116,25 @@ class Tree:
             ),
             "update monitor": ("PUT", self.paths["monitor"], {"healthmonitor": {"delay": 9}}),
             "delete monitor": ("DELETE", self.paths["monitor"], None),
+            "create member of redirect pool": (
+                "POST",
+                f"/pools/{self.target['id']}/members",
+                {"member": {"address": "192.0.2.78", "protocol_port": 1}},
+            ),
+            "create policy": (
+                "POST",
+                "/l7policies",
+                {"l7policy": {"listener_id": self.apart["id"], "action": "REJECT", "position": 1}},
+            ),
+            "update policy": ("PUT", self.paths["policy"], {"l7policy": {"name": "x"}}),
+            "delete policy": ("DELETE", self.paths["policy"], None),
+            "create rule": (
+                "POST",
+                f"{self.paths['policy']}/rules",
+                {"rule": {"type": "PATH", "compare_type": "EQUAL_TO", "value": "/"}},
+            ),
+            "update rule": ("PUT", self.paths["rule"], {"rule": {"invert": True}}),
+            "delete rule": ("DELETE", self.paths["rule"], None),
             "create monitor again": (
                 "POST",
                 "/healthmonitors",
@@ -141,6 +167,13 @@ MARKS: dict[str, dict[str, str]] = {
     "create monitor": {"lb": U, "unused": U, "new": C},
     "update monitor": {"lb": U, "listener": U, "pool": U, "monitor": U},
     "delete monitor": {"lb": U, "listener": U, "pool": U, "monitor": D},
+    "create member of redirect pool": {"lb": U, "apart": U, "target": U, "new": C},
+    "create policy": {"lb": U, "apart": U, "new": C},
+    "update policy": {"lb": U, "apart": U, "policy": U},
+    "delete policy": {"lb": U, "apart": U, "policy": D},
+    "create rule": {"lb": U, "apart": U, "policy": U, "new": C},
+    "update rule": {"lb": U, "apart": U, "policy": U, "rule": U},
+    "delete rule": {"lb": U, "apart": U, "policy": U, "rule": D},
 }
 
 
@@ -206,6 +239,18 @@ def test_what_is_being_deleted_takes_no_other_write(tree: Tree) -> None:
         wanted = f"{noun} {getattr(tree, name)['id']} is immutable and cannot be updated."
         for again in (f"update {name}", f"delete {name}"):
             assert tree.write(again, 409)["faultstring"] == wanted
+    for name, noun, others in (
+        ("rule", "L7 Rule", ()),
+        ("policy", "L7Policy", ("create rule", "update rule", "delete rule")),
+    ):
+        tree.write(f"delete {name}")
+        wanted = f"{noun} {getattr(tree, name)['id']} is immutable and cannot be updated."
+        for again in (f"update {name}", f"delete {name}", *others):
+            assert tree.write(again, 409)["faultstring"] == wanted
+    tree.api.delete(f"/listeners/{tree.apart['id']}")
+    wanted = f"Listener {tree.apart['id']} is immutable and cannot be updated."
+    for what in ("create policy", "update policy", "delete policy", "create rule"):
+        assert tree.write(what, 409)["faultstring"] == wanted
     tree.write("delete pool")
     wanted = f"Pool {tree.pool['id']} is immutable and cannot be updated."
     for what in ("update pool", "delete pool", "create member", "batch", "create monitor again"):
@@ -254,6 +299,7 @@ def test_what_is_on_its_way_out_leaves_its_place_to_another(tree: Tree) -> None:
 
 
 def test_children_on_their_way_out_do_not_keep_a_load_balancer(tree: Tree) -> None:
+    tree.write("delete policy")
     for path in ("listeners", "pools"):
         for one in tree.api.get(f"/{path}")[path]:
             tree.api.delete(f"/{path}/{one['id']}")
@@ -300,7 +346,16 @@ def test_strictly_members_and_monitors_need_an_active_pool(strict: Tree, what: s
     assert fault == f"Pool {strict.pool['id']} is immutable and cannot be updated."
 
 
-@pytest.mark.parametrize("what", ["update listener", "delete listener", "update pool", "delete pool"])
+@pytest.mark.parametrize("what", ["create rule", "update rule", "delete rule"])
+def test_strictly_rules_need_an_active_policy(strict: Tree, what: str) -> None:
+    strict.api.set_status(t.l7policy, strict.policy["id"], "ERROR")
+    fault = strict.write(what, 409)["faultstring"]
+    assert fault == f"L7Policy {strict.policy['id']} is immutable and cannot be updated."
+
+
+@pytest.mark.parametrize(
+    "what", ["update listener", "delete listener", "update pool", "delete pool", "update policy"]
+)
 def test_strictly_children_in_error_may_be_changed(strict: Tree, what: str) -> None:
     for table in (t.listener, t.pool):
         for row in strict.api.rows(sa.select(table)):

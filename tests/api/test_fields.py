@@ -7,10 +7,11 @@ import pytest
 
 from tests.api.conftest import Api
 
-NEVER = object()  # the field cannot be updated
+NEVER = object()  # the field cannot be updated, or not to null
 KEEPS = object()  # null changes nothing
 REFUSED = object()  # null is 400
 LONG = "x" * 256
+BAD_URLS = ("x", "/x", "ftp://a", "http://", "http://a b", "http://a\n", "http://" + LONG, 5, "", "http://[")
 
 # field, default, (value, shown), null on update, bad values
 Row = tuple[str, Any, tuple[Any, Any] | object, Any, tuple[Any, ...]]
@@ -143,12 +144,40 @@ HEALTH_MONITOR: list[Row] = [
     ("http_version", None, (1, 1.0), None, ("2", 1.2, [], True)),
 ]
 
+L7_POLICY: list[Row] = [
+    *(row for row in DESCRIBED if row[0] != "tags"),
+    ("tags", [], (["b", "a", "b"], ["a", "b"]), [], ("a", [1], [LONG], {}, [None])),
+    (
+        "action",
+        "REDIRECT_TO_URL",
+        ("REJECT", "REJECT"),
+        REFUSED,
+        ("x", 5, "reject", "REDIRECT_TO_POOL", "REDIRECT_PREFIX"),
+    ),
+    ("redirect_url", "http://a.example", ("https://b/c?d#e", "https://b/c?d#e"), NEVER, (*BAD_URLS,)),
+    ("redirect_prefix", None, NEVER, NEVER, (*BAD_URLS,)),
+    ("redirect_http_code", 302, ("308", 308), None, (300, 304, 200, "x", 0)),
+    ("position", 1, (1, 1), KEEPS, (0, -1, 2**31, "x")),
+    ("redirect_pool_id", None, NEVER, NEVER, ("x", 5, "")),
+]
+L7_RULE: list[Row] = [
+    *(row for row in COMMON if row[0] not in ("name", "tags")),
+    ("tags", [], (["b", "a", "b"], ["a", "b"]), [], ("a", [1], [LONG], {}, [None])),
+    ("type", "HEADER", ("COOKIE", "COOKIE"), REFUSED, ("x", 5, "header")),
+    ("compare_type", "EQUAL_TO", ("ENDS_WITH", "ENDS_WITH"), REFUSED, ("x", 5, "regex")),
+    ("key", "X-Key", ("a'b,c", "a'b,c"), NEVER, (LONG, 5, "a b", "a\n", "ä", "a:b", None)),
+    ("value", "v", (';,\\"', ';,\\"'), REFUSED, (LONG, 5, "", "a\rb", "a\n", "a b", "ä", None)),
+    ("invert", False, ("yes", True), False, ("x", [])),
+]
+
 OBJECTS: dict[str, tuple[str, list[Row]]] = {
     "loadbalancer": ("/loadbalancers", LOAD_BALANCER),
     "listener": ("/listeners", LISTENER),
     "pool": ("/pools", POOL),
     "member": ("/pools/{pool}/members", MEMBER),
     "healthmonitor": ("/healthmonitors", HEALTH_MONITOR),
+    "l7policy": ("/l7policies", L7_POLICY),
+    "rule": ("/l7policies/{policy}/rules", L7_RULE),
 }
 ROWS = [
     pytest.param(root, path, *row, id=f"{root}-{row[0]}")
@@ -172,6 +201,11 @@ class World:
             "member": api.member(self.pool),
             "healthmonitor": api.monitor(self.pool),
         }
+        self.front = api.listener(self.lb, protocol_port=8080)
+        to_url = {"action": "REDIRECT_TO_URL", "redirect_url": "http://a.example"}
+        equal = {"type": "HEADER", "compare_type": "EQUAL_TO", "key": "X-Key", "value": "v"}
+        self.policy = api.policy(self.front, **to_url)
+        self.objects |= {"l7policy": self.policy, "rule": api.rule(self.policy, **equal)}
         self.bodies: dict[str, dict[str, Any]] = {
             "loadbalancer": {"vip_subnet_id": api.subnet},
             "listener": {"loadbalancer_id": self.lb["id"], "protocol": "HTTP", "protocol_port": 81},
@@ -184,10 +218,12 @@ class World:
                 "timeout": 3,
                 "max_retries": 2,
             },
+            "l7policy": {"listener_id": api.listener(self.lb, protocol_port=8081)["id"], **to_url},
+            "rule": equal,
         }
 
     def path(self, path: str) -> str:
-        return path.format(pool=self.pool["id"])
+        return path.format(pool=self.pool["id"], policy=self.policy["id"])
 
 
 @pytest.fixture
@@ -199,6 +235,7 @@ def test_the_tables_name_every_field_that_is_shown(world: World) -> None:
     elsewhere = {"id", "provisioning_status", "operating_status", "project_id", "tenant_id", "created_at"}
     elsewhere |= {"updated_at", "protocol", "protocol_port", "address", "type", "domain_name", "pools"}
     elsewhere |= {"listeners", "members", "loadbalancers", "l7policies"}
+    elsewhere |= {"listener_id", "rules"}
     elsewhere |= {"vip_address", "vip_port_id", "vip_subnet_id", "vip_network_id"}
     for root, (_, rows) in OBJECTS.items():
         assert set(world.objects[root]) - elsewhere == {row[0] for row in rows} - elsewhere, root
@@ -227,6 +264,8 @@ def test_field(
         if null is REFUSED:
             fault = api.fault("PUT", item, {root: {field: None}}, code=400)
             assert fault == f"None is not a valid option for {field}"
+        elif null is NEVER:
+            api.fault("PUT", item, {root: {field: None}}, code=400)
         else:
             assert api.put(item, {root: {field: None}})[root][field] == expected
             assert api.get(item)[root][field] == expected
@@ -247,6 +286,11 @@ def test_field(
         ("healthmonitor", "delay"),
         ("healthmonitor", "timeout"),
         ("healthmonitor", "max_retries"),
+        ("l7policy", "listener_id"),
+        ("l7policy", "action"),
+        ("rule", "type"),
+        ("rule", "compare_type"),
+        ("rule", "value"),
     ],
 )
 def test_mandatory_field_cannot_be_left_out_or_null(world: World, root: str, field: str) -> None:
@@ -267,6 +311,8 @@ IMMUTABLE = {
     "pool": ["protocol", "loadbalancer_id", "listener_id", "project_id", "members", "healthmonitor_id"],
     "member": ["address", "protocol_port", "subnet_id", "vnic_type", "request_sriov", "project_id"],
     "healthmonitor": ["type", "pool_id", "project_id", "pools"],
+    "l7policy": ["listener_id", "project_id", "rules", "redirect_pool"],
+    "rule": ["name", "project_id", "l7policy_id"],
 }
 
 
@@ -285,7 +331,7 @@ def test_an_update_does_not_know_what_cannot_change(world: World, root: str, fie
     assert fault == f"Unknown attribute for argument {root}: {field}"
 
 
-@pytest.mark.parametrize("root", OBJECTS)
+@pytest.mark.parametrize("root", sorted(set(OBJECTS) - {"l7policy"}))
 def test_an_empty_update_is_a_whole_update(world: World, root: str) -> None:
     world.api.settle()
     item = f"{world.path(OBJECTS[root][0])}/{world.objects[root]['id']}"
@@ -305,12 +351,13 @@ def test_the_answer_to_a_write_is_what_a_show_tells_afterwards(world: World, roo
     assert shown == created
     assert list(shown) == list(created)
     world.api.settle()
-    updated = world.api.put(item, {root: {"name": "new"}})[root]
+    named = "value" if root == "rule" else "name"
+    updated = world.api.put(item, {root: {named: "new"}})[root]
     shown = world.api.get(item)[root]
     del shown["status_reason"]
     assert shown == updated
     assert list(shown) == list(updated)
-    (listed,) = next(iter(world.api.get(f"{collection}?name=new").values()))
+    (listed,) = next(iter(world.api.get(f"{collection}?{named}=new").values()))
     assert listed == updated
 
 

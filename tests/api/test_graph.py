@@ -12,6 +12,9 @@ from tests.api.conftest import Api
 POOL = {"name": "p", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
 MONITOR = {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 2}
 MEMBER = {"address": "192.0.2.1", "protocol_port": 80}
+REJECT = {"action": "REJECT"}
+TO_POOL = {"action": "REDIRECT_TO_POOL"}
+RULE = {"type": "PATH", "compare_type": "REGEX", "value": "^/x"}
 
 
 def listener(**values: Any) -> dict[str, Any]:
@@ -71,6 +74,47 @@ def test_everything_in_one_request_comes_back_whole(api: Api) -> None:
     assert monitor == monitor | q["healthmonitor"]
 
 
+def test_policies_and_rules_come_with_their_listeners(api: Api) -> None:
+    lb = create(
+        api,
+        pools=[POOL],
+        listeners=[
+            listener(
+                l7policies=[
+                    TO_POOL | {"redirect_pool": {"name": "p"}, "rules": [RULE, RULE | {"invert": True}]},
+                    REJECT | {"position": 1, "name": "first", "tags": ["t"]},
+                    TO_POOL | {"redirect_pool": POOL | {"name": "q", "members": [MEMBER]}, "rules": [RULE]},
+                    TO_POOL | {"redirect_pool": POOL | {"name": "r"}},
+                ]
+            ),
+            listener(protocol_port=81, l7policies=None),
+        ],
+    )["loadbalancer"]
+    front, other = lb["listeners"]
+    pools = {one["name"]: one for one in lb["pools"]}
+    assert [(one["position"], one["name"], len(one["rules"])) for one in front["l7policies"]] == [
+        *((1, "first", 0), (2, "", 2)),
+        *((3, "", 1), (4, "", 0)),
+    ]
+    assert [one["redirect_pool_id"] for one in front["l7policies"]] == [
+        *(None, pools["p"]["id"]),
+        *(pools["q"]["id"], pools["r"]["id"]),
+    ]
+    assert other["l7policies"] == []
+    used = [{"id": front["id"]}]
+    assert [pools[name]["listeners"] for name in "pqr"] == [used, used, []]
+    for policy in front["l7policies"]:
+        shown = api.get(f"/l7policies/{policy['id']}")["l7policy"]
+        rules = api.get(f"/l7policies/{policy['id']}/rules")["rules"]
+        assert rules == policy["rules"]
+        assert shown == shown | policy | {"rules": [{"id": one["id"]} for one in rules]}
+        assert policy["provisioning_status"] == "PENDING_CREATE"
+    listed = api.get(f"/listeners/{front['id']}")["listener"]["l7policies"]
+    assert listed == [{"id": one["id"]} for one in front["l7policies"]]
+    tree = api.get(f"/loadbalancers/{lb['id']}/status")["statuses"]["loadbalancer"]
+    assert [one["name"] for one in tree["listeners"][0]["pools"]] == ["p", "q"]
+
+
 def test_a_plain_create_has_empty_lists(api: Api) -> None:
     bodies: list[dict[str, Any]] = [{}, {"listeners": None, "pools": None}, {"listeners": [], "pools": []}]
     for values in bodies:
@@ -111,7 +155,27 @@ def test_a_plain_create_has_empty_lists(api: Api) -> None:
         ({"listeners": [listener(protocol="HTTPS", default_pool=POOL)]}, 400, "'HTTPS'"),
         ({"listeners": [listener(protocol="PROMETHEUS", default_pool=POOL)]}, 400, "PROMETHEUS"),
         ({"listeners": [listener(protocol="UDP")]}, 501, "UDP"),
-        ({"listeners": [listener(l7policies=[{"action": "REJECT"}])]}, 400, "l7policies"),
+        ({"listeners": [listener(l7policies="x")]}, 400, "Value should be a list"),
+        ({"listeners": [listener(l7policies=[5])]}, 400, "Value should be an object"),
+        ({"listeners": [listener(l7policies=[{}])]}, 400, "Mandatory field missing"),
+        ({"listeners": [listener(l7policies=[REJECT | {"listener_id": "0" * 32}])]}, 400, "listener_id"),
+        ({"listeners": [listener(l7policies=[TO_POOL])]}, 400, "redirect_pool_id"),
+        ({"listeners": [listener(l7policies=[TO_POOL | {"redirect_pool": {"name": "z"}}])]}, 400, "'z'"),
+        (
+            {"pools": [POOL], "listeners": [listener(l7policies=[TO_POOL | {"redirect_pool": POOL}])]},
+            400,
+            "'p'",
+        ),
+        (
+            {"listeners": [listener(l7policies=[TO_POOL | {"redirect_pool": POOL | {"protocol": "TCP"}}])]},
+            400,
+            "'TCP'",
+        ),
+        ({"listeners": [listener(l7policies=[REJECT | {"rules": [RULE] * 51}])]}, 409, "Too many rules"),
+        ({"listeners": [listener(l7policies=[REJECT | {"rules": [RULE | {"value": "("}]}])]}, 400, "L7Rule"),
+        ({"listeners": [listener(l7policies=[REJECT | {"rules": 5}])]}, 400, "l7policies.rules"),
+        ({"listeners": [listener(protocol="PROMETHEUS", l7policies=[REJECT])]}, 400, "PROMETHEUS"),
+        ({"listeners": [listener(protocol="TCP", l7policies=[REJECT])]}, 501, "TCP"),
         ({"listeners": [{"protocol": "HTTP"}]}, 400, "Mandatory field missing"),
     ],
 )
@@ -119,7 +183,8 @@ def test_one_broken_rule_and_nothing_at_all_is_created(
     api: Api, values: dict[str, Any], code: int, fault: str
 ) -> None:
     assert fault in create(api, code, **values)["faultstring"]
-    for table in (t.load_balancer, t.vip, t.pool, t.listener, t.member, t.reservation, t.work):
+    tables = (t.load_balancer, t.vip, t.pool, t.listener, t.member, t.reservation, t.work)
+    for table in (*tables, t.l7policy, t.l7rule):
         assert api.rows(sa.select(table)) == []
     assert list(api.network.list_ports()) == []
     assert api.doorbell.rings == 0

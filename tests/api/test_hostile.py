@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from octavia.api.app import LBAAS, OCTAVIA
 from octavia.api.schemas.health_monitor import HEALTH_MONITOR
+from octavia.api.schemas.l7_policy import L7_POLICY
+from octavia.api.schemas.l7_rule import L7_RULE
 from octavia.api.schemas.listener import LISTENER
 from octavia.api.schemas.load_balancer import LOAD_BALANCER
 from octavia.api.schemas.member import MEMBER
@@ -21,14 +23,30 @@ from octavia.db import tables as t
 from octavia.db.engine import Database, create_engine
 from tests.api.conftest import Api
 
-SCHEMAS = (LOAD_BALANCER, LISTENER, POOL, MEMBER, HEALTH_MONITOR)
-NAMES = sorted({field.name for schema in SCHEMAS for field in schema.fields} | {"members", "healthmonitor"})
+SCHEMAS = (LOAD_BALANCER, LISTENER, POOL, MEMBER, HEALTH_MONITOR, L7_POLICY, L7_RULE)
+NAMES = sorted(
+    {field.name for schema in SCHEMAS for field in schema.fields} | {"members", "healthmonitor", "rules"}
+)
 WORDS = [
     *("HTTP", "TCP", "UDP", "ROUND_ROBIN", "SOURCE_IP_PORT", "APP_COOKIE", "type", "cookie_name", "PING"),
+    *("REDIRECT_TO_URL", "REDIRECT_TO_POOL", "REGEX", "HEADER", "(", "[[:alpha:]]", "a{99999}", "key"),
     *("UDP-CONNECT", "192.0.2.1", "169.254.169.254", "fe80::1%1", "10.0.0.0/8", "::/0", "80", "1e3", "true"),
     *("\x00", "\ud800", "🐙", "a\nb", "1" * 300, "٣", "-1", "X-Forwarded-For", "name", "http://x", "/"),
 ]
-IDS = ["{lb}", "{listener}", "{pool}", "{member}", "{monitor}", "{subnet}", "{network}", "{port}", "nope", ""]
+IDS = [
+    "{policy}",
+    "{rule}",
+    "{lb}",
+    "{listener}",
+    "{pool}",
+    "{member}",
+    "{monitor}",
+    "{subnet}",
+    "{network}",
+    "{port}",
+    "nope",
+    "",
+]
 
 scalars = (
     st.none()
@@ -59,7 +77,10 @@ def api() -> Any:
 def ids(api: Api) -> dict[str, str]:
     lb = api.load_balancer()
     listener, pool = api.listener(lb), api.pool(lb)
+    policy = api.policy(listener)
     return {
+        "policy": policy["id"],
+        "rule": api.rule(policy)["id"],
         "lb": lb["id"],
         "listener": listener["id"],
         "pool": pool["id"],
@@ -100,6 +121,7 @@ def send(api: Api, method: str, path: str, body: bytes = b"", query: str = "") -
 
 def state(api: Api) -> Any:
     tables = (t.load_balancer, t.listener, t.pool, t.member, t.health_monitor, t.reservation, t.work, t.tags)
+    tables += (t.l7policy, t.l7rule)
     rows = [[tuple(row.values()) for row in api.rows(sa.select(table))] for table in tables]
     return rows, len(list(api.network.list_ports()))
 
@@ -109,10 +131,14 @@ TARGETS = {
     "PUT": [
         *("/loadbalancers/{lb}", "/listeners/{listener}", "/pools/{pool}", "/pools/{pool}/members"),
         *("/pools/{pool}/members/{member}", "/healthmonitors/{monitor}"),
+        *("/l7policies/{policy}", "/l7policies/{policy}/rules/{rule}"),
     ],
 }
 ROOTS = {"loadbalancers": "loadbalancer", "listeners": "listener", "pools": "pool", "members": "member"}
-ROOTS["healthmonitors"] = "healthmonitor"
+ROOTS |= {"healthmonitors": "healthmonitor", "l7policies": "l7policy", "rules": "rule"}
+
+
+TARGETS["POST"] += ["/l7policies", "/l7policies/{policy}/rules"]
 
 
 def root_of(method: str, path: str) -> str:
@@ -155,6 +181,8 @@ def mutations() -> Any:
             "timeout": 1,
             "max_retries": 1,
         },
+        "/l7policies": {"listener_id": "{listener}", "action": "REDIRECT_TO_URL", "redirect_url": "http://a"},
+        "/l7policies/{policy}/rules": {"type": "HEADER", "compare_type": "REGEX", "key": "k", "value": "v"},
     }
     schemas = dict(zip(good, SCHEMAS, strict=True))
     return st.sampled_from(list(good)).flatmap(
@@ -195,6 +223,7 @@ def test_any_bytes(api: Api, body: bytes) -> None:
 
 
 LISTS = ["/loadbalancers", "/listeners", "/pools", "/pools/{pool}/members", "/healthmonitors"]
+LISTS += ["/l7policies", "/l7policies/{policy}/rules"]
 LISTS += ["//v2/octavia/amphorae", "//network/v2.0/subnets", "//network/v2.0/ports", "/providers"]
 parameters = st.lists(
     st.tuples(
@@ -225,6 +254,15 @@ def test_any_identifier(api: Api, identifier: str, method: str) -> None:
     for path in [*LBAAS, *(f"//v2/octavia{one}" for one in OCTAVIA)]:
         if "{" not in path:
             continue
-        names = ("load_balancer_id", "listener_id", "pool_id", "member_id", "health_monitor_id", "amphora_id")
+        names = (
+            "l7policy_id",
+            "l7rule_id",
+            "load_balancer_id",
+            "listener_id",
+            "pool_id",
+            "member_id",
+            "health_monitor_id",
+            "amphora_id",
+        )
         text = quote(identifier, safe="", errors="replace")
         assert send(api, method, path.format(**dict.fromkeys(names, text)), b"{}") >= 400

@@ -14,6 +14,15 @@ from tests.api.test_concurrency import (
 from tests.api.test_graph import (
     test_a_thousand_members_fit_into_one_request,
     test_everything_in_one_request_comes_back_whole,
+    test_policies_and_rules_come_with_their_listeners,
+)
+from tests.api.test_l7 import (
+    ground,
+    test_a_deleted_listener_takes_policies_and_rules_along,
+    test_a_moved_policy_pushes_the_others_and_touches_none_of_them,
+    test_a_pool_knows_the_listeners_whose_policies_can_lead_to_it,
+    test_a_pool_that_a_policy_leads_to_stays,
+    test_positions_close_up_when_a_policy_is_really_gone,
 )
 from tests.api.test_lists import (
     test_a_list_can_be_sorted_filtered_and_cut,
@@ -30,6 +39,15 @@ from tests.api.test_load_balancers import (
     test_failover_stamps_the_amphorae_that_are_there,
     test_statistics_add_up_and_only_live_amphorae_have_connections,
     test_the_status_tree_has_exactly_the_keys_that_clients_compare,
+)
+from tests.api.test_quotas import (
+    enforcing,
+    test_a_graph_is_counted_whole_and_nothing_of_it_is_left,
+    test_each_resource_has_its_limit,
+    test_limits_are_set_and_go_back_to_the_defaults,
+    test_members_of_several_pools_are_counted_exactly,
+    test_the_list_has_the_projects_with_a_record_and_can_be_cut_and_filtered,
+    test_two_hundred_creations_against_a_quota_of_ten_make_ten,
 )
 
 

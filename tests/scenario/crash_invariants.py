@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must be true soon after any crash: promises are kept, nothing is pending, nothing is left over.
 
-Everything is looked at where it is, behind the controller's back: rows in the database's file, processes in
-/proc, links in the kernel, servers in each HAProxy's own socket, and traffic through the VIP. Making trouble is
-not here: see :mod:`tests.scenario.test_crashes`.
+Everything is looked at where it is, behind the controller's back: rows in the database's file, processes
+in /proc, links in the kernel, servers in each HAProxy's own socket, and traffic through the VIP. Making
+trouble is not here: see :mod:`tests.scenario.test_crashes`.
 """
 
 import json
@@ -21,7 +21,7 @@ import httpx
 
 from octavia.drivers.local import links
 from octavia.drivers.local.process import NamespacedProcess, ProcessState
-from tests.scenario.crash_tenant import Account, Form, amphorae_of
+from tests.scenario.crash_tenant import Account, Form, amphorae_of, is_leaving
 from tests.scenario.standalone import HOST_ON, POLL_S, Machine, fetch
 
 WITHIN_S: Final = 60.0
@@ -34,14 +34,15 @@ class Broken(AssertionError):
     """Some invariant does not hold in time; the text lists all that do not."""
 
 
-def check(machine: Machine, accounts: Collection[Account], *, within: float = WITHIN_S) -> float:
+def check(machine: Machine, accounts: Collection[Account], *, but_shown: bool = False) -> float:
     """Wait until everything holds; the seconds that it took. Doubts of the accounts are resolved.
 
+    :param but_shown: do not wait for the end of a replacement that is done and only shown for a while.
     :raises Broken: something does not, and when.
     """
-    began = time.monotonic()
+    began, within = time.monotonic(), WITHIN_S
     while True:
-        problems = _problems(machine, accounts)
+        problems = _problems(machine, accounts, but_shown=but_shown)
         took = time.monotonic() - began
         if not problems:
             return took
@@ -50,10 +51,26 @@ def check(machine: Machine, accounts: Collection[Account], *, within: float = WI
         time.sleep(POLL_S)
 
 
-def _problems(machine: Machine, accounts: Collection[Account]) -> list[str]:
+def check_promises(machine: Machine, accounts: Collection[Account]) -> None:
+    """What was answered is stored, whether it is live yet or not. Doubts of the accounts are resolved.
+
+    :raises Broken: something is forgotten, half there or was never asked for.
+    """
+    problems = _broken_promises(machine, accounts, live=False)
+    if problems:
+        raise Broken("\n  ".join(problems))
+
+
+def is_settled(machine: Machine) -> bool:
+    """Is nothing under way, as the database says?"""
+    with _database(machine) as database:
+        return not _unsettled(database, but_shown=True)
+
+
+def _problems(machine: Machine, accounts: Collection[Account], *, but_shown: bool) -> list[str]:
     """The first kind of trouble that there is; the dear looks come last."""
     with _database(machine) as database:
-        problems = _unsettled(database) or _inconsistent_rows(database)
+        problems = _unsettled(database, but_shown=but_shown) or _inconsistent_rows(database)
         if problems:
             return problems
         try:
@@ -84,14 +101,29 @@ def _column(database: sqlite3.Connection, query: str) -> list[str]:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _unsettled(database: sqlite3.Connection) -> list[str]:
+# Replacements are shown for some seconds after they are done: SEMANTICS of statuses, for pollers.
+_SHOWN: Final = """
+    select lb.id from load_balancer lb
+    join status_reason on object_id = lb.id and code = 'REPLACING'
+    join work on work.load_balancer_id = lb.id and lease_owner is null
+    where generation = observed_generation and not exists (
+        select 1 from amphora where load_balancer_id = lb.id
+        and status != 'DELETED' and (status != 'ALLOCATED' or replace_requested is not null)
+    )
+"""
+
+
+def _unsettled(database: sqlite3.Connection, *, but_shown: bool) -> list[str]:
     """What is still under way."""
+    shown = set(_column(database, _SHOWN)) if but_shown else set()
     problems = []
     for table in _WITH_STATUS:
         for row in database.execute(
-            f"select id, provisioning_status from {table} where provisioning_status not in ('ACTIVE', 'DELETED')"
+            f"select id, provisioning_status from {table}"
+            " where provisioning_status not in ('ACTIVE', 'DELETED')"
         ):
-            problems.append(f"{table} {row[0]} is {row[1]}")
+            if row[0] not in shown:
+                problems.append(f"{table} {row[0]} is {row[1]}")
     problems += [
         f"amphora {row[0]} is {row[1]}"
         for row in database.execute(
@@ -102,8 +134,10 @@ def _unsettled(database: sqlite3.Connection) -> list[str]:
         f"there is work: {row}"
         for row in _rows(
             database,
-            "select work.*, code, sentence from work left join status_reason on object_id = work.load_balancer_id",
+            "select work.*, code, sentence from work"
+            " left join status_reason on object_id = work.load_balancer_id",
         )
+        if row["load_balancer_id"] not in shown
     ]
     problems += [f"{one} is reserved" for one in _column(database, "select id from reservation")]
     return problems
@@ -134,15 +168,15 @@ def _inconsistent_rows(database: sqlite3.Connection) -> list[str]:
 # --- promises ---------------------------------------------------------------------------------
 
 
-def _broken_promises(machine: Machine, accounts: Collection[Account]) -> list[str]:
-    """API and data plane show one of the possibilities, the same one everywhere."""
+def _broken_promises(machine: Machine, accounts: Collection[Account], *, live: bool = True) -> list[str]:
+    """The API shows one of the possibilities; and if it is to be live, so does every amphora."""
     problems = []
-    shown = {one["name"]: one for one in machine.load_balancers()}
+    shown = {one["name"]: one for one in machine.load_balancers() if not is_leaving(one)}
     expected = {account.name for account in accounts}
     problems += [f"load balancer {name} was never asked for" for name in shown.keys() - expected]
     for account in accounts:
         if account.name in shown:
-            problems += _compare(machine, account, shown[account.name])
+            problems += _compare(machine, account, shown[account.name], live=live)
         elif None in account.forms:
             account.forms = [None]
         else:
@@ -150,13 +184,16 @@ def _broken_promises(machine: Machine, accounts: Collection[Account]) -> list[st
     return problems
 
 
-def _compare(machine: Machine, account: Account, shown: dict[str, Any]) -> list[str]:
+def _compare(machine: Machine, account: Account, shown: dict[str, Any], *, live: bool) -> list[str]:
     account.id = shown["id"]
     form = _form(machine, shown["id"])
     if form is None:
         return [f"load balancer {account.name} is there without its children"]
     if form not in account.forms:
         return [f"load balancer {account.name} is {form}, promised was one of {account.forms}"]
+    if not live:
+        account.forms = [form]
+        return []
     amphorae = amphorae_of(machine, shown["id"])
     problems = _half_failed_over(account, frozenset(amphorae))
     for amphora_id in amphorae:
@@ -164,7 +201,7 @@ def _compare(machine: Machine, account: Account, shown: dict[str, Any]) -> list[
         if runs != form:
             problems.append(f"amphora {amphora_id} of {account.name} runs {runs} instead of {form}")
     if not problems:
-        account.forms = [form]
+        account.forms, account.perhaps_replaced = [form], frozenset()
     return problems
 
 
@@ -182,7 +219,7 @@ def _form(machine: Machine, load_balancer_id: str) -> Form | None:
     if len(tree["listeners"]) != 1 or len(pools) != 1 or not pools[0]["healthmonitor_id"]:
         return None
     members = machine.get(f"/pools/{pools[0]['id']}/members")["members"]
-    return Form({one["protocol_port"]: one["weight"] for one in members})
+    return Form({one["protocol_port"]: one["weight"] for one in members if not is_leaving(one)})
 
 
 def _form_in_haproxy(machine: Machine, amphora_id: str, load_balancer_id: str) -> Form:
@@ -333,11 +370,16 @@ def _wanted_links(machine: Machine) -> set[str]:
 
 
 def _half_written(machine: Machine) -> list[str]:
-    """What an interrupted replacement of a file leaves beside it."""
+    """What an interrupted replacement of a file leaves beside it, and the next one does not use up."""
     return [
         str(found.relative_to(machine.state))
         for directory in (machine.state, machine.state / "certificates", machine.installation.amphorae)
         if directory.exists()
         for found in directory.iterdir()
-        if found.name.startswith(".") and found.name != ".lock"
+        if found.name.startswith(".") and not _is_used_up_next_time(found)
     ]
+
+
+def _is_used_up_next_time(found: Path) -> bool:
+    target = found.name.removeprefix(".").removesuffix(".new")
+    return found.name == f".{target}.new" and found.with_name(target).exists()

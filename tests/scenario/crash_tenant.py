@@ -63,6 +63,11 @@ def amphorae_of(machine: Machine, load_balancer_id: str) -> list[str]:
     return [one["id"] for one in found.json()["amphorae"]]
 
 
+def is_leaving(shown: Mapping[str, Any]) -> bool:
+    """Has its deletion been promised?"""
+    return bool(shown["provisioning_status"] == "PENDING_DELETE")
+
+
 class Tenant:
     """Sends requests and keeps the accounts."""
 
@@ -92,9 +97,11 @@ class Tenant:
     def fail_over(self, account: Account) -> None:
         """What it looks like stays the same; its amphorae do not."""
         present = frozenset(amphorae_of(self._machine, str(account.id)))
-        account.perhaps_replaced = present
+        # Of two lost answers it cannot be said which amphorae either of them meant.
+        account.perhaps_replaced = present if not account.perhaps_replaced else frozenset()
         if self._write(account, lambda form: form, "PUT", f"/loadbalancers/{account.id}/failover"):
             account.replaced |= present
+            account.perhaps_replaced = frozenset()
 
     def add_member(self, account: Account, port: int, weight: int = 1) -> None:
         pool_id = self._pool(account)
@@ -141,5 +148,5 @@ class Tenant:
     def _member(self, account: Account, port: int) -> str:
         pool_id = self._pool(account)
         members = self._machine.get(f"/pools/{pool_id}/members")["members"]
-        (found,) = [one["id"] for one in members if one["protocol_port"] == port]
+        (found,) = [one["id"] for one in members if one["protocol_port"] == port and not is_leaving(one)]
         return f"/pools/{pool_id}/members/{found}"

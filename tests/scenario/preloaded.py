@@ -27,7 +27,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(order, octavia.cmd.standalone.main)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 def _become(order: dict[str, Any], command: Any) -> None:

@@ -116,11 +116,16 @@ class Machine:
 
     # --- the controller ------------------------------------------------------------------------
 
-    def launch(self, environment: Mapping[str, str] = NOTHING_SPECIAL) -> Controller:
-        """A controller that has just been started; nothing is waited for."""
+    def launch(
+        self, environment: Mapping[str, str] = NOTHING_SPECIAL, *, preloaded: bool = True
+    ) -> Controller:
+        """A controller that has just been started; nothing is waited for.
+
+        :param preloaded: False runs the real command even after :meth:`preload`.
+        """
         arguments = ["--state-dir", str(self.state), "run"]
         output = self.state.parent / "controller.out"
-        if self._preloaded is None:
+        if self._preloaded is None or not preloaded:
             with output.open("wb") as file:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "octavia.cmd.standalone", *arguments],
@@ -141,9 +146,15 @@ class Machine:
             self.controller = Controller(int(self._preloaded.stdout.readline()))
         return self.controller
 
-    def start(self, environment: Mapping[str, str] = NOTHING_SPECIAL, *, within: float = 30.0) -> Controller:
+    def start(
+        self,
+        environment: Mapping[str, str] = NOTHING_SPECIAL,
+        *,
+        preloaded: bool = True,
+        within: float = 30.0,
+    ) -> Controller:
         """A controller whose API answers."""
-        controller = self.launch(environment)
+        controller = self.launch(environment, preloaded=preloaded)
         answers = self.await_api(within=within)
         assert answers, f"the controller ended at its start: {self.last_words()}"
         return controller
@@ -228,6 +239,7 @@ class Machine:
             subprocess.Popen(
                 [sys.executable, "-I", "-S", web_server.__file__, name, "0.0.0.0", str(port)],
                 stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # it would tell of each health check that hangs up
             )
         )
 
@@ -258,7 +270,7 @@ def populated(
     name: str, members: Sequence[Mapping[str, Any]], *, monitor: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The body of a fully populated create: an HTTP listener on port 80 with one pool."""
-    pool = {
+    pool: dict[str, Any] = {
         "name": "pool",
         "protocol": "HTTP",
         "lb_algorithm": "ROUND_ROBIN",
@@ -301,7 +313,7 @@ def opened_machine() -> Iterator[Machine]:
         stack.enter_context(own_network())
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         # Short: a socket's path has at most 107 characters.
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-", dir="/tmp"))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="octavia-", dir="/tmp"))
         machine = Machine(Path(directory) / "state")
         stack.callback(machine.close)
         yield machine

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGKILL at every fail-point and at random moments: nothing stuck, nothing leaked, nobody else disturbed.
 
-``OCTAVIA_EVERY_OCCURRENCE=1`` kills at each call and commit of an operation, instead of at the first of each
-kind. ``OCTAVIA_RANDOM_KILLS=100`` kills that often, instead of as often as fits into a minute;
-``OCTAVIA_RANDOM_SEED`` plays a printed seed again. See ``docs/contributor/crash-safety.md``.
+``OCTAVIA_EVERY_FAILPOINT=1`` kills at each call and commit of an operation in both topologies, instead of at
+the first of each name in one. ``OCTAVIA_RANDOM_KILLS=100`` kills that often, instead of for a
+minute; ``OCTAVIA_RANDOM_SEED`` plays a printed seed again. See ``docs/contributor/crash-safety.md``.
 """
 
 import os
@@ -11,18 +11,21 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 
 from octavia.cmd.standalone.probe import Probe
-from tests.scenario.crash_invariants import Broken, check
-from tests.scenario.crash_tenant import PORTS, Account, Tenant
-from tests.scenario.standalone import Machine, eventually, missing_programs, opened_machine
+from octavia.drivers.local.process import NamespacedProcess
+from tests.scenario.crash_invariants import check, check_promises, is_settled
+from tests.scenario.crash_tenant import PORTS, Account, Form, Tenant, amphorae_of
+from tests.scenario.standalone import Controller, Machine, missing_programs, opened_machine
 
 pytestmark = [
     pytest.mark.scenario,
@@ -30,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing_programs()), reason=f"needs {', '.join(missing_programs())}"),
 ]
 
-EVERY_OCCURRENCE: Final = os.environ.get("OCTAVIA_EVERY_OCCURRENCE") == "1"
+EVERY: Final = os.environ.get("OCTAVIA_EVERY_FAILPOINT") == "1"
 RANDOM_KILLS: Final = int(os.environ.get("OCTAVIA_RANDOM_KILLS", "0"))
 RANDOM_SEED: Final = int(os.environ.get("OCTAVIA_RANDOM_SEED", "0")) or random.SystemRandom().randrange(
     1, 10**6
@@ -44,14 +47,25 @@ _SETTLED_S: Final = (
 )
 
 
+def say(what: str) -> None:
+    """Shown when a test fails, and with ``-s``."""
+    print(what)  # noqa: T201
+
+
 @dataclass
 class Town:
-    """A machine, its tenant, and a load balancer that nobody touches."""
+    """A machine, its tenant, and a load balancer that nobody touches.
+
+    :ivar deadly: a file that says at which fail-point the controller dies.
+    :ivar reached: a file with the fail-points that it reached.
+    """
 
     machine: Machine
     tenant: Tenant
     bystander: Account
     probe: Probe
+    deadly: Path
+    reached: Path
 
     def configure(self, topology: str) -> None:
         """For load balancers to come. What time brings comes sooner: no test waits for it."""
@@ -59,14 +73,21 @@ class Town:
             controller_worker={"loadbalancer_topology": topology}, house_keeping={"cleanup_interval": 1}
         )
 
-    def restart(self, **environment: str) -> None:
-        assert self.machine.controller
-        self.machine.controller.kill()
-        self.machine.start(environment)
+    def launch(self) -> Controller:
+        """Kill the controller, if there is one, and start the next."""
+        if self.machine.controller:
+            self.machine.controller.kill()
+        return self.machine.launch(
+            {"OCTAVIA_FAILPOINT": f"@{self.deadly}", "OCTAVIA_FAILPOINT_LOG": str(self.reached)}
+        )
 
-    def check(self) -> float:
+    def restart(self) -> None:
+        self.launch()
+        assert self.machine.await_api(), self.machine.last_words()
+
+    def check(self, *, but_shown: bool = False) -> float:
         """All invariants, the bystander's included."""
-        took = check(self.machine, self.tenant.accounts.values())
+        took = check(self.machine, self.tenant.accounts.values(), but_shown=but_shown)
         self.tenant.forget_deleted()
         self.check_bystander()
         return took
@@ -82,9 +103,11 @@ def town() -> Iterator[Town]:
         tenant = Tenant(machine)
         for port in PORTS:
             machine.serve(str(port), port)
-        town = Town(machine, tenant, Account("nobody"), Probe("", 0))
+        directory = machine.state.parent
+        nobody = Account("nobody")
+        town = Town(machine, tenant, nobody, Probe("", 0), directory / "deadly", directory / "reached")
         town.configure("ACTIVE_STANDBY")
-        machine.start()
+        town.restart()
         town.bystander = tenant.create({8081: 1, 8082: 1})
         town.check()
         vip = machine.get(f"/loadbalancers/{town.bystander.id}")["loadbalancer"]["vip_address"]
@@ -98,67 +121,79 @@ def town() -> Iterator[Town]:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A fail-point, for the ``OCTAVIA_FAILPOINT`` of a controller that does one operation."""
+class Operation:
+    """What is done to a controller, and what must be so before."""
 
-    name: str
-    occurrence: int
+    act: Callable[[], None]
+    prepare: Callable[[], None] = lambda: None
 
-    def __str__(self) -> str:
-        return f"{self.name} #{self.occurrence}"
+    @property
+    def name(self) -> str:
+        return self.act.__name__
 
 
-def points_of(town: Town, log: Path, act: Callable[[], None]) -> list[Point]:
+def points_of(town: Town, operation: Operation) -> list[str]:
     """Do it once undisturbed, and learn which points are passed on the way."""
-    town.restart(OCTAVIA_FAILPOINT_LOG=str(log))
-    town.check()
-    before = Counter(log.read_text().splitlines())
-    act()
-    town.check()
-    names = log.read_text().splitlines()[before.total() :]
-    found = []
-    for name, times in Counter(names).items():
-        wanted = times if EVERY_OCCURRENCE or name.startswith(_SHARED_NAMES) else 1
-        found += [Point(name, before[name] + one) for one in range(1, wanted + 1)]
-    return found
+    operation.prepare()
+    with town.reached.open() as log:
+        log.seek(0, os.SEEK_END)
+        operation.act()
+        town.check()
+        passed = Counter(log.read().splitlines())
+    points = []
+    for name, times in passed.items():
+        each = EVERY or name.startswith(_SHARED_NAMES)
+        points += [f"{name} #{number}" for number in range(1, (times if each else 1) + 1)]
+    say(f"{operation.name}: {len(points)} points")
+    return points
 
 
 class Killer:
-    """Dies at one point after the other, checks each time, and remembers what went wrong."""
+    """Dies at one point after the other, checks each time, and remembers how it went."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
         self.kills = 0
-        self.slowest = 0.0
+        self.slowest_s = 0.0
+        self._began = time.monotonic()
         self.missed: list[str] = []
-        self.broken: list[str] = []
 
-    def kill_at(self, what: str, point: Point, act: Callable[[], None]) -> None:
+    def kill_at(self, point: str, operation: Operation) -> None:
+        operation.prepare()
         town = self._town
         assert town.machine.controller
-        town.machine.controller.kill()
-        controller = town.machine.launch({"OCTAVIA_FAILPOINT": str(point)})
-        if town.machine.await_api():
-            act()
-            if not self._died(controller.ended):
-                self.missed.append(f"{what} at {point}")
+        town.deadly.write_text(f"{point}\n")
+        with suppress(httpx.TransportError):  # it died before the tenant had asked for anything
+            operation.act()
+        controller = town.machine.controller
+        if not self._died(controller):
+            self.missed.append(f"{operation.name} at {point}")
         self.kills += 1
+        town.deadly.unlink()
         town.restart()
         try:
-            self.slowest = max(self.slowest, town.check())
-        except Broken as broken:
-            self.broken.append(f"{what}, killed at {point}: {broken}")
-            raise AssertionError(self.broken[-1]) from broken
+            self.slowest_s = max(self.slowest_s, town.check(but_shown=True))
+        except AssertionError as broken:
+            raise AssertionError(f"{operation.name}, killed at {point}: {broken}") from broken
 
-    def _died(self, ended: Callable[[float], bool]) -> bool:
-        try:
-            check(self._town.machine, self._town.tenant.accounts.values(), within=20)
-        except Broken:
-            return ended(0)
-        return ended(_SETTLED_S)
+    def _died(self, controller: Controller) -> bool:
+        """Wait for its death, or until everything has been done for a while without it."""
+        done_since: float | None = None
+        while not controller.ended(within=0.05):
+            if not is_settled(self._town.machine):
+                done_since = None
+            elif done_since is None:
+                done_since = time.monotonic()
+            elif time.monotonic() - done_since > _SETTLED_S:
+                return False
+        return True
 
     def report(self) -> None:
-        print(f"{self.kills} kills, slowest recovery {self.slowest:.1f} s, missed: {self.missed}")
+        took_s = time.monotonic() - self._began
+        say(
+            f"{self.kills} kills in {took_s:.0f} s, slowest recovery {self.slowest_s:.1f} s,"
+            f" not reached again: {self.missed}"
+        )
         assert len(self.missed) * 10 <= self.kills, f"these points were not reached again: {self.missed}"
 
 
@@ -219,73 +254,228 @@ class Subject:
             self._town.check()
 
 
-@dataclass(frozen=True)
-class Operation:
-    """What a tenant does, and what must be so before."""
+def kill_everywhere(town: Town, *operations: Operation, known: Collection[str] = ()) -> set[str]:
+    """Each operation once undisturbed and once a point, taking turns.
 
-    act: Callable[[], None]
-    prepare: Callable[[], None]
-
-
-def kill_everywhere(town: Town, log: Path, *operations: Operation) -> None:
-    """Each operation once undisturbed and once a point, taking turns."""
+    :param known: names of points that need not be tried again.
+    :returns: the names of all points.
+    """
     killer = Killer(town)
-    points = []
-    for operation in operations:
-        operation.prepare()
-        points.append(points_of(town, log, operation.act))
-        print(f"{operation.act.__name__}: {len(points[-1])} points")
-    for turn in zip_longest(*points):
+    points = [points_of(town, one) for one in operations]
+    chosen = [[one for one in each if EVERY or _name(one) not in known] for each in points]
+    for turn in zip_longest(*chosen):
         for operation, point in zip(operations, turn, strict=True):
             if point:
-                operation.prepare()
-                killer.kill_at(operation.act.__name__, point, operation.act)
+                killer.kill_at(point, operation)
+    town.check()
     killer.report()
+    return {_name(one) for each in points for one in each}
+
+
+def _name(point: str) -> str:
+    return point.partition(" #")[0]
 
 
 @pytest.fixture
 def subject(town: Town) -> Iterator[Subject]:
     subject = Subject(town)
     yield subject
-    if town.machine.controller and town.machine.controller.ended():
-        town.restart()
+    town.deadly.unlink(missing_ok=True)
     town.configure("SINGLE")
+    town.restart()
+    town.check()
     subject.be_absent()
 
 
-@pytest.mark.parametrize("topology", ["SINGLE", "ACTIVE_STANDBY"])
-def test_create_and_delete_survive_a_kill_at_every_point(
-    town: Town, subject: Subject, tmp_path: Path, topology: str
-) -> None:
-    town.configure(topology)
-    kill_everywhere(
-        town,
-        tmp_path / "log",
-        Operation(subject.create, subject.be_absent),
-        Operation(subject.delete, subject.be_there),
-    )
+def test_create_and_delete_survive_a_kill_at_every_point(town: Town, subject: Subject) -> None:
+    known: set[str] = set()
+    for topology in ("SINGLE", "ACTIVE_STANDBY"):
+        subject.be_absent()
+        town.configure(topology)
+        town.restart()
+        known |= kill_everywhere(
+            town,
+            Operation(subject.create, subject.be_absent),
+            Operation(subject.delete, subject.be_there),
+            known=known,
+        )
 
 
-def test_changes_of_members_survive_a_kill_at_every_point(
-    town: Town, subject: Subject, tmp_path: Path
-) -> None:
+def test_changes_of_members_survive_a_kill_at_every_point(town: Town, subject: Subject) -> None:
     town.configure("SINGLE")
     town.restart()
     subject.be_there()
     kill_everywhere(
         town,
-        tmp_path / "log",
         Operation(subject.add_member, subject.have_no_member),
         Operation(subject.remove_member, subject.have_the_member),
-        Operation(subject.weigh_member, subject.be_there),
+        Operation(subject.weigh_member),
     )
 
 
+def test_failover_survives_a_kill_at_every_point(town: Town, subject: Subject) -> None:
+    known: set[str] = set()
+    for topology in ("SINGLE", "ACTIVE_STANDBY"):
+        subject.be_absent()
+        town.configure(topology)
+        town.restart()
+        subject.be_there()
+        known |= kill_everywhere(town, Operation(subject.fail_over), known=known)
+
+
+def test_a_start_survives_a_kill_at_every_point(town: Town) -> None:
+    def start() -> None:
+        town.launch()
+        town.machine.await_api()
+
+    kill_everywhere(town, Operation(start))
+
+
+# --- at random moments ------------------------------------------------------------------------
+
+
+class Mixture:
+    """Operations in random order on a few load balancers, as fast as they are answered."""
+
+    _AT_MOST: Final = 2
+
+    def __init__(self, town: Town, chance: random.Random) -> None:
+        self._town = town
+        self._tenant = town.tenant
+        self._chance = chance
+        self.done: Counter[str] = Counter()
+
+    def go_on(self) -> None:
+        """One operation. An answer that is lost leaves doubts, so that nothing else may be done first."""
+        ours = [one for one in self._tenant.accounts.values() if one is not self._town.bystander]
+        choices: list[tuple[str, Callable[[], object]]] = []
+        if len(ours) < self._AT_MOST:
+            choices.append(("create", lambda: self._tenant.create({8081: 1, 8082: 1})))
+        for account in ours:
+            choices += self._changes(account)
+        name, act = self._chance.choice(choices)
+        act()
+        self.done[name] += 1
+
+    def _changes(self, account: Account) -> list[tuple[str, Callable[[], object]]]:
+        form, tenant = account.form, self._tenant
+        assert form is not None
+        weight = self._chance.randrange(1, 10)
+        changes: list[tuple[str, Callable[[], object]]] = [
+            ("delete", lambda: tenant.delete(account)),
+            ("failover", lambda: tenant.fail_over(account)),
+            ("weigh", lambda: tenant.weigh_member(account, 8081, weight)),
+        ]
+        return [*changes, *(self._toggle(account, form, port, weight) for port in (8082, 8083))]
+
+    def _toggle(
+        self, account: Account, form: Form, port: int, weight: int
+    ) -> tuple[str, Callable[[], object]]:
+        if port in form.members:
+            return "remove", lambda: self._tenant.remove_member(account, port)
+        return "add", lambda: self._tenant.add_member(account, port, weight)
+
+    def until_killed(self, after_seconds: float) -> None:
+        """Go on until the controller, which has just been launched, is killed."""
+        controller = self._town.machine.controller
+        assert controller
+        killer = threading.Timer(after_seconds, controller.kill)
+        killer.start()
+        try:
+            with suppress(httpx.TransportError):
+                if self._town.machine.await_api():
+                    check_promises(self._town.machine, self._tenant.accounts.values())
+                    while not self._in_doubt():
+                        self._tenant.forget_deleted()
+                        self.go_on()
+                        time.sleep(self._chance.expovariate(1 / 0.05))
+        finally:
+            killer.join()
+        assert controller.ended()
+
+    def _in_doubt(self) -> bool:
+        return any(len(one.forms) > 1 for one in self._tenant.accounts.values())
+
+
+def test_nothing_is_lost_or_left_by_kills_at_random_moments(town: Town) -> None:
+    say(f"OCTAVIA_RANDOM_SEED={RANDOM_SEED}")
+    chance = random.Random(RANDOM_SEED)
+    mixture = Mixture(town, chance)
+    began, kills, slowest = time.monotonic(), 0, 0.0
+    while kills < RANDOM_KILLS if RANDOM_KILLS else time.monotonic() - began < RANDOM_SECONDS:
+        town.configure(chance.choice(["SINGLE", "ACTIVE_STANDBY"]))
+        town.launch()
+        mixture.until_killed(chance.uniform(0.2, 2.5))
+        kills += 1
+        town.check_bystander()
+        if kills % 10 == 0:
+            town.restart()
+            slowest = max(slowest, town.check())
+    town.restart()
+    slowest = max(slowest, town.check())
+    say(f"{kills} kills during {dict(mixture.done)}, slowest recovery {slowest:.1f} s")
+    assert mixture.done.total() > kills / 2
+    for account in list(town.tenant.accounts.values()):
+        if account is not town.bystander:
+            town.tenant.delete(account)
+    town.check()
+
+
+# --- other deaths -----------------------------------------------------------------------------
+
+
+def test_an_idle_controller_can_be_killed_and_started_again(town: Town, subject: Subject) -> None:
+    town.configure("SINGLE")
+    town.restart()
+    subject.be_there()
+    amphorae = amphorae_of(town.machine, str(subject.account.id))
+    assert town.machine.controller
+    town.machine.controller.kill()
+    assert town.probe.wait_for_answers(time.monotonic(), count=100, timeout_seconds=10)
+    town.machine.start(preloaded=False)
+    town.check()
+    assert amphorae_of(town.machine, str(subject.account.id)) == amphorae, "adopted, not built again"
+    subject.weigh_member()
+    town.check()
+
+
 @pytest.mark.parametrize("topology", ["SINGLE", "ACTIVE_STANDBY"])
-def test_failover_survives_a_kill_at_every_point(
-    town: Town, subject: Subject, tmp_path: Path, topology: str
+def test_an_amphora_that_dies_while_the_controller_is_down_is_replaced(
+    town: Town, subject: Subject, topology: str
 ) -> None:
     town.configure(topology)
     town.restart()
     subject.be_there()
-    kill_everywhere(town, tmp_path / "log", Operation(subject.fail_over, subject.be_there))
+    victim = amphorae_of(town.machine, str(subject.account.id))[0]
+    assert town.machine.controller
+    town.machine.controller.kill()
+    NamespacedProcess(town.machine.installation.amphorae / victim, town.machine.installation).stop()
+    subject.account.replaced = frozenset({victim})
+    town.restart()
+    town.check()
+
+
+def test_a_second_controller_refuses_to_start(town: Town) -> None:
+    town.restart()
+    first = town.machine.controller
+    assert first
+    second = town.machine.launch()
+    assert second.ended(within=30)
+    town.machine.controller = first
+    assert "is already running" in (town.machine.state.parent / "controller.out").read_text()
+    assert not first.ended()
+    town.check()
+
+
+def test_the_address_of_an_interrupted_creation_is_free_within_a_minute(town: Town, subject: Subject) -> None:
+    """With the intervals that everybody has, not with those of these tests."""
+    town.machine.configure(controller_worker={"loadbalancer_topology": "SINGLE"})
+    town.restart()
+    town.deadly.write_text("network.create_vip_port after")
+    subject.create()
+    assert town.machine.controller
+    assert town.machine.controller.ended(within=10)
+    town.deadly.unlink()
+    town.restart()
+    town.check()
+    assert subject.members is None

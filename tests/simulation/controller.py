@@ -8,7 +8,7 @@ starts it again. They meet in one SQLite database.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final, TypeVar, cast
 
@@ -37,12 +37,12 @@ from tests.simulation.world import World
 _T = TypeVar("_T")
 
 KEY: Final = "simulated"
-HEARTBEAT_S: Final = 10.0
+HEARTBEAT_S: Final = 20.0
 LEASE: Final = timedelta(seconds=60)
-TIMEOUT: Final = timedelta(seconds=40)
-CLEANUP: Final = timedelta(seconds=30)
+TIMEOUT: Final = timedelta(seconds=60)
+CLEANUP: Final = timedelta(seconds=60)
 # Rings are lost now and then; the sweep is what finds the work nevertheless.
-_SWEEP: Final = timedelta(seconds=20)
+_SWEEP: Final = timedelta(seconds=30)
 _RINGS_LOST: Final = 0.1
 _RESTART_S: Final = 3.0
 
@@ -112,10 +112,8 @@ class SimulatedDatabase(Database):
             inside(tx)
             raise RunAgain
 
-        try:
+        with suppress(RunAgain):
             super().write(deadlocked)
-        except RunAgain:
-            pass
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -222,7 +220,7 @@ class Mailbox:
 
     def wait(self, _timeout_s: float) -> bool:
         # Longer than the real one, which turns once a second though nothing comes.
-        return bool(self._waiting) or self._bell.wait(HEARTBEAT_S)
+        return bool(self._waiting) or self._bell.wait(10.0)
 
     def drain(self, limit: int) -> list[Arrived]:
         now = self._schedule.clock.monotonic()
@@ -343,7 +341,7 @@ class Controller:
                 Limits(timeout=TIMEOUT),
                 owner=process.name,
                 ear=receiver.vitals,
-                interval=timedelta(seconds=10),
+                interval=timedelta(seconds=20),
             ).run(stop)
 
         self.schedule.spawn(process, "judge", judge)

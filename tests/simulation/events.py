@@ -13,7 +13,7 @@ from typing import Final
 from octavia.drivers.faults import Moment
 from tests.simulation.faults import Blow, Fault
 
-TURMOIL_S: Final = 600.0
+TURMOIL_S: Final = 480.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ _CALLS: Final = (
     "compute.attach_port",
     "network",
     "network.create_vip_port",
+    "commit _make",
     "network.create_vrrp_port",
     "network.create_member_port",
     "network.delete_port",
@@ -88,9 +89,9 @@ _AMPHORA: Final[dict[str, Callable[[random.Random], float]]] = {
     "vanishes": lambda _: 0.0,
     "reboots": lambda rng: rng.uniform(5, 120),
     "goes deaf": lambda rng: rng.uniform(5, 150),
-    "goes silent": lambda rng: rng.uniform(20, 150),
-    "is cut off": lambda rng: rng.uniform(10, 200),
-    "loses its disk": lambda _: 0.0,
+    "goes silent": lambda rng: rng.uniform(20, 250),
+    "is cut off": lambda rng: rng.uniform(10, 300),
+    "forgets its configuration": lambda _: 0.0,
 }
 _SERVICES: Final = ("compute", "network", "database", "agent", "management")
 

@@ -89,7 +89,11 @@ class Gates:
 
     def hook(self, family: str) -> Callable[[str, Moment], None]:
         """For the in-memory driver of that family."""
-        return lambda call, moment: self.pass_(f"{family}.{call}", moment)
+
+        def hook(call: str, moment: Moment) -> None:
+            self.pass_(f"{family}.{call}", moment)
+
+        return hook
 
     def pass_(self, call: str, moment: Moment) -> Fault | None:
         """One gate.

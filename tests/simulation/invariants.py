@@ -6,7 +6,7 @@ left in peace for long enough. How a new one is added is in ``docs/contributor/s
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,11 +21,23 @@ from tests.simulation.schedule import Task
 from tests.simulation.tenants import EXISTS, Ledger
 from tests.simulation.world import BAD_ADDRESS, World, running
 
+_ACTIVE_BUT_NOT_LIVE: Final = tuple(
+    f"SELECT c.id, c.generation, l.observed_generation FROM {table} c {join}"
+    " WHERE c.provisioning_status = 'ACTIVE' AND c.generation > l.observed_generation"
+    for table, join in (
+        ("load_balancer", "JOIN load_balancer l ON l.id = c.id"),
+        ("listener", "JOIN load_balancer l ON l.id = c.load_balancer_id"),
+        ("pool", "JOIN load_balancer l ON l.id = c.load_balancer_id"),
+        ("member", "JOIN pool p ON p.id = c.pool_id JOIN load_balancer l ON l.id = p.load_balancer_id"),
+    )
+)
+
 Complain = Callable[[str, str], None]
 
 _TABLES: Final = ("load_balancer", "listener", "pool", "member", "health_monitor")
 # So long two amphorae may both own a VIP while nobody is cut off: VRRP and one push to each.
 _TWO_OWNERS: Final = timedelta(seconds=45)
+_STRANGE: Final = 10
 
 
 @dataclass
@@ -57,11 +69,14 @@ class EveryCommit:
         self._check_transitions(name, statuses)
         self._before = statuses
         self._check_pending_is_queued(name)
+        self._check_active_is_live(name)
 
     def _check_fence(self, task: Task | None, name: str, fences: Mapping[str, int]) -> None:
         for lb_id, fence in fences.items():
             if fence < self._fences.get(lb_id, 0):
-                self.complain("the fence never falls", f"{name}: {lb_id} from {self._fences[lb_id]} to {fence}")
+                self.complain(
+                    "the fence never falls", f"{name}: {lb_id} from {self._fences[lb_id]} to {fence}"
+                )
         if task is None or task.fence is None or task.load_balancer_id not in self._fences:
             return
         newest = self._fences[task.load_balancer_id]
@@ -92,6 +107,13 @@ class EveryCommit:
         for (lb_id,) in self._raw.execute(query):
             self.complain("what is pending is queued", f"{name}: {lb_id} is pending and has no work row")
 
+    def _check_active_is_live(self, name: str) -> None:
+        for query in _ACTIVE_BUT_NOT_LIVE:
+            for ident, generation, observed in self._raw.execute(query):
+                self.complain(
+                    "ACTIVE means live", f"{name}: {ident} is of generation {generation}, {observed} is live"
+                )
+
     def _load_balancers(self, column: str) -> dict[str, int]:
         return dict(self._raw.execute(f"SELECT id, {column} FROM load_balancer").fetchall())
 
@@ -116,21 +138,27 @@ class EveryMoment:
     _generations: dict[str, int] = field(default_factory=dict)
     _two_owners_since: dict[str, datetime] = field(default_factory=dict)
     _wounded: set[str] = field(default_factory=set)
+    _restored: set[str] = field(default_factory=set)
+    _troubled: set[str] = field(default_factory=set)
 
     def start_anew(self) -> None:
         """The database is an older one now, and generations begin again there."""
-        self._generations.clear()
+        self._restored |= {one.amphora_id for one in self.world.compute.servers()}
 
     def wound(self, amphora_id: str) -> None:
         """An amphora is lost, and not by our own action."""
         for server in self.world.compute.servers():
             if server.amphora_id == amphora_id:
                 self._wounded.add(self.world.compute.load_balancer_of(server.compute_id))
+                self._troubled.add(amphora_id)
 
     def before_loss(self, amphora_id: str) -> None:
         """An amphora is about to be taken away or to hand over its VIP, by the controller."""
         known = {one.amphora_id for one in self.world.compute.servers()}
-        if amphora_id not in known or not self.world.compute.is_one_of_a_pair(amphora_id):
+        if amphora_id not in known or (self._restored and not self._is_known(amphora_id)):
+            return  # of the latter the database knows nothing: it was made after the backup
+        self._check_for_nothing(amphora_id)
+        if not self.world.compute.is_one_of_a_pair(amphora_id):
             return
         lb_id = self.world.compute.load_balancer_of(amphora_id)
         if self._is_leaving(lb_id) or self.world.serving(lb_id) != [amphora_id]:
@@ -139,6 +167,24 @@ class EveryMoment:
         doubtful = now < self.world.deaf.get(amphora_id, datetime.min) or self.world.gates.is_away("agent")
         if not (doubtful and lb_id in self._wounded):
             self.complain("never below one healthy amphora", f"{amphora_id} is the last of {lb_id}")
+
+    def _check_for_nothing(self, amphora_id: str) -> None:
+        """Who serves and answers is not taken away, unless somebody asked for it."""
+        lb_id = self.world.compute.load_balancer_of(amphora_id)
+        if self._is_leaving(lb_id) or amphora_id in self._restored | self._troubled:
+            return
+        query = "SELECT 1 FROM amphora WHERE id = ? AND replace_requested IS NOT NULL"
+        asked = self.store.raw.execute(query, (amphora_id,)).fetchone()
+        if not asked and amphora_id in self.world.serving(lb_id):
+            self.complain("nobody is replaced for nothing", f"{amphora_id} of {lb_id} is well")
+
+    def trouble(self, amphora_ids: Iterable[str]) -> None:
+        """These could not be reached, or not be heard and reached, at some time."""
+        self._troubled.update(amphora_ids)
+
+    def _is_known(self, amphora_id: str) -> bool:
+        query = "SELECT 1 FROM amphora WHERE id = ? AND status != 'DELETED'"
+        return self.store.raw.execute(query, (amphora_id,)).fetchone() is not None
 
     def _is_leaving(self, lb_id: str) -> bool:
         query = "SELECT 1 FROM load_balancer WHERE id = ? AND NOT delete_requested"
@@ -155,7 +201,9 @@ class EveryMoment:
                 self._fences[one] = state.fence
             if state.configuration is not None:
                 generation = state.configuration.generation
-                if generation < self._generations.get(one, 0):
+                if generation < self._generations.get(one, 0) and one in self._restored:
+                    self._restored.remove(one)  # it may learn once what is the newest now
+                elif generation < self._generations.get(one, 0):
                     self.complain(
                         "an agent's generation never falls",
                         f"{one}: {self._generations[one]} to {generation}",
@@ -165,7 +213,9 @@ class EveryMoment:
     def check_owners(self) -> None:
         """Never two owners of a VIP: of a SINGLE at no moment, of a pair not for long."""
         now = self.world.clock.now()
-        for lb_id in {self.world.compute.load_balancer_of(one.compute_id) for one in self.world.compute.servers()}:
+        for lb_id in {
+            self.world.compute.load_balancer_of(one.compute_id) for one in self.world.compute.servers()
+        }:
             owners = self.world.owners(lb_id)
             if len(self.world.serving(lb_id)) > 1:
                 self._wounded.discard(lb_id)
@@ -175,6 +225,8 @@ class EveryMoment:
             pair = all(self.world.compute.is_one_of_a_pair(one) for one in owners)
             cut_off = any(now < self.world.deaf.get(one, datetime.min) for one in owners)
             since = self._two_owners_since.setdefault(lb_id, now)
+            if self._restored and any(one in self._restored or not self._is_known(one) for one in owners):
+                continue  # made after the backup: the sweep has to find it first
             if cut_off or self.world.gates.is_away("agent"):
                 self._two_owners_since[lb_id] = now  # nobody could tell them
             elif not pair or now - since > _TWO_OWNERS:
@@ -203,8 +255,11 @@ class Peace:
                 rows = amphorae.of_load_balancer(tx, lb_id)
                 yield from self._settled(lb, {one.object_id for one in explain.reasons(tx, lb_id)})
                 yield from self._live(lb, rows)
-        yield from self._promises(set(ids))
-        yield from self._orphans(set(ids))
+        yield from self._promises()
+        orphans = list(self._orphans(set(ids)))
+        if not self._ledger.restored or len(orphans) <= _STRANGE:
+            # Before a database that knows nothing of so much, the sweep stops and calls a human.
+            yield from orphans
 
     def _settled(self, lb: LoadBalancer, reasons: set[str]) -> Iterator[tuple[str, str]]:
         bad = {one.id for pool in lb.pools for one in pool.members if one.address == BAD_ADDRESS}
@@ -226,8 +281,12 @@ class Peace:
             yield "the newest generation is observed", f"{lb.id}: {lb.observed_generation} of {lb.generation}"
         if queued and not bad:
             yield "no work without an end", f"{lb.id} is still queued"
-        if lb.operating_status is not OperatingStatus.ONLINE:
-            yield "all is well, and shown so", f"{lb.id} is {lb.operating_status}"
+        for measured, wanted in ((lb, OperatingStatus.ONLINE), *_measured(lb)):
+            if measured.operating_status is not wanted:
+                yield (
+                    "all is well, and shown so",
+                    f"{type(measured).__name__} {measured.id} is {measured.operating_status}",
+                )
 
     @staticmethod
     def _is_rendered(lb: LoadBalancer, member: Resource) -> bool:
@@ -244,7 +303,9 @@ class Peace:
         wanted = _wanted_weights(lb)
         for row in rows:
             state = self._world.agents.state(row.id)
-            if row.status is not AmphoraStatus.ALLOCATED or not self._world.compute.is_running(row.compute_id or ""):
+            if row.status is not AmphoraStatus.ALLOCATED or not self._world.compute.is_running(
+                row.compute_id or ""
+            ):
                 yield "every amphora serves", f"{row.id} is {row.status}"
             elif state.configuration is None or state.configuration.generation != lb.generation:
                 have = state.configuration and state.configuration.generation
@@ -254,14 +315,21 @@ class Peace:
                 yield "what was written is live", f"{row.id} runs {have_members}, not {wanted}"
             elif running(state.configuration.haproxy).listeners != {one.id for one in lb.listeners}:
                 yield "what was written is live", f"the listeners of {row.id} differ"
+        ports = {one.id for one in self._world.network.list_ports()}
+        for port_id in (lb.vip.port_id, *(row.vrrp_port_id for row in rows)):
+            # What was deleted after the backup was made is gone, whatever a restored database says.
+            if port_id not in ports and not self._ledger.restored:
+                yield "every address has its port", f"port {port_id} of {lb.id} is gone"
         owners = self._world.owners(lb.id)
         if len(owners) != 1:
             yield "one owner of each VIP", f"{lb.id} has {owners}"
 
-    def _promises(self, lb_ids: set[str]) -> Iterator[tuple[str, str]]:
+    def _promises(self) -> Iterator[tuple[str, str]]:
         raw = self._controller.raw
         for thing in self._ledger.things.values():
-            table = {"loadbalancer": "load_balancer", "healthmonitor": "health_monitor"}.get(thing.kind, thing.kind)
+            table = {"loadbalancer": "load_balancer", "healthmonitor": "health_monitor"}.get(
+                thing.kind, thing.kind
+            )
             row = raw.execute(f"SELECT * FROM {table} WHERE id = ?", (thing.id,))
             names = [one[0] for one in row.description]
             found = row.fetchone()
@@ -271,17 +339,22 @@ class Peace:
             if any(one is not None and one is not thing and one.may_be(EXISTS) != {True} for one in parents):
                 continue  # it may have gone with what it was in
             if expected and there not in expected:
-                yield "every promise is kept", f"{thing.kind} {thing.id} {'is there' if there else 'is not there'}"
+                yield (
+                    "every promise is kept",
+                    f"{thing.kind} {thing.id} {'is there' if there else 'is not there'}",
+                )
             for attribute in thing.promises:
                 if attribute == EXISTS or not there:
                     continue
-                value = found[names.index(attribute)]
-                if value not in thing.may_be(attribute) | {None}:
+                value, allowed = found[names.index(attribute)], thing.may_be(attribute)
+                if allowed and value not in allowed:
                     yield "every promise is kept", f"{attribute} of {thing.kind} {thing.id} is {value}"
 
     def _orphans(self, lb_ids: set[str]) -> Iterator[tuple[str, str]]:
         raw = self._controller.raw
-        rows = dict(raw.execute("SELECT id, load_balancer_id FROM amphora WHERE status != 'DELETED'").fetchall())
+        rows = dict(
+            raw.execute("SELECT id, load_balancer_id FROM amphora WHERE status != 'DELETED'").fetchall()
+        )
         for amphora_id, lb_id in rows.items():
             if lb_id not in lb_ids:
                 yield "nothing without an owner", f"the row of amphora {amphora_id}"
@@ -299,6 +372,16 @@ class Peace:
             "SELECT load_balancer_id FROM work WHERE load_balancer_id NOT IN (SELECT id FROM load_balancer)"
         ):
             yield "nothing without an owner", f"work row {ident}"
+
+
+def _measured(lb: LoadBalancer) -> Iterator[tuple[Resource, OperatingStatus]]:
+    """What every member's being well comes to, as far as there is traffic to measure it by."""
+    served = {one.default_pool_id for one in lb.listeners}
+    yield from ((one, OperatingStatus.ONLINE) for one in lb.listeners)
+    for pool in lb.pools:
+        if pool.id in served:
+            watched = OperatingStatus.ONLINE if pool.health_monitor else OperatingStatus.NO_MONITOR
+            yield from ((one, watched) for one in pool.members if one.address != BAD_ADDRESS)
 
 
 def _wanted_weights(lb: LoadBalancer) -> dict[str, int]:

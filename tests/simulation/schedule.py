@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]  # the library is untyped
 
 START: Final = datetime(2026, 1, 1)
 
@@ -58,7 +58,7 @@ class Task:
     process: Process
     name: str
     rng: random.Random
-    thread: greenlet
+    thread: Any = None
     ticket: int = 0
     fence: int | None = None
     load_balancer_id: str | None = None
@@ -82,7 +82,8 @@ class Schedule:
         full = f"{process.name}/{name}"
         number = self._names[full] = self._names.get(full, 0) + 1
         rng = random.Random(f"{self._seed}/{full}/{number}")
-        task = Task(process, full, rng, greenlet(lambda: self._body(task, run), parent=self._hub))
+        task = Task(process, full, rng)
+        task.thread = greenlet(lambda: self._body(task, run), parent=self._hub)
         process.tasks = [one for one in process.tasks if not one.thread.dead]
         process.tasks.append(task)
         self._put(task, after_s)

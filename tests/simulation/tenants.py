@@ -18,7 +18,7 @@ from octavia.api import app
 from octavia.api.settings import ApiSettings
 from octavia.domain.tree import Topology
 from tests.simulation.controller import Controller
-from tests.simulation.schedule import START, Process
+from tests.simulation.schedule import Process
 from tests.simulation.world import BAD_ADDRESS
 
 EXISTS: Final = "exists"
@@ -48,24 +48,28 @@ class Thing:
     promises: dict[str, list[Promise]] = field(default_factory=dict)
 
     def may_be(self, attribute: str) -> set[object]:
-        """Values that the attribute may have; empty where nothing is known."""
+        """Values that the attribute may have; empty where nothing is known for sure."""
         made = self.promises.get(attribute, [])
+        if not any(one.sure for one in made):
+            return set()
         return {
-            one.value
-            for one in made
-            if not any(other.sure and other.begun > one.ended for other in made)
+            one.value for one in made if not any(other.sure and other.begun > one.ended for other in made)
         }
 
     @property
     def wanted(self) -> bool:
         """May it exist, as far as its tenant knows?"""
-        return True in self.may_be(EXISTS)
+        return self.may_be(EXISTS) != {False}
 
 
 class Ledger:
-    """All that tenants were promised."""
+    """All that tenants were promised.
+
+    :ivar restored: the database was an older one for once.
+    """
 
     def __init__(self) -> None:
+        self.restored = False
         self.things: dict[str, Thing] = {}
 
     def wanted(self, kind: str, lb_id: str = "") -> list[Thing]:
@@ -79,9 +83,7 @@ class Ledger:
     def below(self, thing: Thing) -> Iterator[Thing]:
         """What goes with a thing."""
         for one in self.things.values():
-            if thing.kind == "loadbalancer" and one.lb_id == thing.id and one is not thing:
-                yield one
-            elif one.parent_id == thing.id:
+            if one is not thing and thing.id in (one.lb_id, one.parent_id):
                 yield one
 
     def promise(self, thing: Thing, attribute: str, promise: Promise) -> None:
@@ -91,6 +93,7 @@ class Ledger:
 
     def forget_since(self, moment: datetime) -> None:
         """The database is as it was then."""
+        self.restored = True
         for thing in self.things.values():
             for attribute, made in thing.promises.items():
                 thing.promises[attribute] = [
@@ -149,7 +152,12 @@ class Tenants:
         ]
         if choice % 4 == 1:
             members = [one | {"subnet_id": self._subnets["members"]} for one in members]
-        pool = {"name": "pool", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "members": members}
+        pool: dict[str, object] = {
+            "name": "pool",
+            "protocol": "HTTP",
+            "lb_algorithm": "ROUND_ROBIN",
+            "members": members,
+        }
         if choice % 5 == 1:
             pool["healthmonitor"] = {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 2}
         listener = {"protocol": "HTTP", "protocol_port": 80, "default_pool": pool}
@@ -237,7 +245,9 @@ class Tenants:
         port = shown.body["listener"]["protocol_port"]
         if self._delete_thing(listener, f"/listeners/{listener.id}"):
             body = {"loadbalancer_id": listener.lb_id, "protocol": "HTTP", "protocol_port": port}
-            self._create_thing(Thing("loadbalancer", listener.lb_id, listener.lb_id), "listener", "/listeners", body)
+            self._create_thing(
+                Thing("loadbalancer", listener.lb_id, listener.lb_id), "listener", "/listeners", body
+            )
 
     def _watch_pool(self, choice: int) -> None:
         pool = self._pick("pool", choice)
@@ -306,9 +316,7 @@ class Tenants:
     def _promise(self, thing: Thing, attribute: str, value: object, begun: datetime, sure: bool) -> None:
         self.ledger.promise(thing, attribute, Promise(value, begun, self._clock.now(), sure))
 
-    def _request(
-        self, method: str, path: str, body: Any, topology: Topology = Topology.SINGLE
-    ) -> _Answer:
+    def _request(self, method: str, path: str, body: Any, topology: Topology = Topology.SINGLE) -> _Answer:
         target, _, query = path.partition("?")
         environ = falcon.testing.create_environ(
             f"/v2.0/lbaas{target}",
@@ -318,7 +326,7 @@ class Tenants:
             headers={"Content-Type": "application/json"},
         )
         codes: list[int] = []
-        chunks = self._apps[topology](environ, lambda status, *_: codes.append(int(status[:3])))  # type: ignore[arg-type,return-value]
+        chunks = self._apps[topology](environ, lambda status, *_: codes.append(int(status[:3])))  # type: ignore[arg-type]
         text = b"".join(chunks)
         answer = _Answer(codes[0], json.loads(text) if text else None)
         task = self._controller.schedule.current
@@ -328,8 +336,3 @@ class Tenants:
         if answer.code == 500:
             self._violate("never a 500", f"{method} {path}: {answer.body}")
         return answer
-
-
-def since_start(moment: datetime) -> float:
-    """Seconds, for a timeline."""
-    return (moment - START).total_seconds()

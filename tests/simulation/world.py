@@ -29,7 +29,7 @@ BOOT_TIME: Final = timedelta(seconds=1)
 BAD_ADDRESS: Final = "198.18.65.66"  # HAProxy refuses a member of this address, whatever else it is
 
 _SECTION = re.compile(r"^(frontend|backend) (\S+)$", re.MULTILINE)
-_SERVER = re.compile(r"^    server (\S+) (\S+):\d+ .*?weight (\d+)", re.MULTILINE)
+_SERVER = re.compile(r"^    server (\S+) (\S+):\d+ .*?weight (\d+)(.*)$", re.MULTILINE)
 _PEERS = re.compile(r"unicast_peer \{\n(.*?)\}", re.DOTALL)
 _PRIORITY = re.compile(r"priority (\d+)\n")
 
@@ -40,10 +40,12 @@ class Running:
 
     :param listeners: ids of listeners that are bound.
     :param pools: (pool, listener) to its members' weights by id.
+    :param watched: members that HAProxy asks whether they are well.
     """
 
     listeners: frozenset[str]
     pools: dict[tuple[str, str], dict[str, int]]
+    watched: frozenset[str]
 
     @property
     def members(self) -> dict[str, int]:
@@ -54,15 +56,17 @@ class Running:
 @lru_cache(4096)
 def running(text: str | None) -> Running:
     """Read a haproxy.cfg as far as the world needs it."""
-    listeners, pools = set(), {}
+    listeners, pools, watched = set(), {}, set()
     pieces = _SECTION.split(text or "")
     for kind, name, body in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
         if kind == "frontend":
             listeners.add(name)
         else:
             pool_id, _, listener_id = name.partition(":")
-            pools[pool_id, listener_id] = {one[0]: int(one[2]) for one in _SERVER.findall(body)}
-    return Running(frozenset(listeners), pools)
+            servers = _SERVER.findall(body)
+            pools[pool_id, listener_id] = {one[0]: int(one[2]) for one in servers}
+            watched |= {one[0] for one in servers if " check" in one[3]}
+    return Running(frozenset(listeners), pools, frozenset(watched))
 
 
 class Machines(MemoryCompute):
@@ -174,9 +178,10 @@ class World:
         if state.configuration is not None and state.configuration.keepalived is not None:
             self.agents.remember(amphora_id, replace(state, vrrp_state="BACKUP"))
 
-    def lose_disk(self, amphora_id: str) -> None:
-        """It boots as if it was new, but for the fence, which is also kept by whoever rebuilt it."""
-        self.agents.remember(amphora_id, AgentState(fence=self.agents.state(amphora_id).fence))
+    def forget_configuration(self, amphora_id: str) -> None:
+        """Somebody cleaned up in it: HAProxy and keepalived have nothing to run."""
+        state = self.agents.state(amphora_id)
+        self.agents.remember(amphora_id, replace(state, configuration=None, vrrp_state=None))
 
     def peace(self) -> None:
         """Whatever can come back is back."""
@@ -245,7 +250,12 @@ def _heartbeat(amphora_id: str, sequence: int, state: AgentState) -> Heartbeat:
         seq=sequence,
         listeners={one: ListenerReport(status="OPEN") for one in sorted(now.listeners)},
         pools=tuple(
-            PoolReport(pool_id=pool_id, listener_id=listener_id, status="UP", members=dict.fromkeys(members, "no check"))
+            PoolReport(
+                pool_id=pool_id,
+                listener_id=listener_id,
+                status="UP",
+                members={one: "UP" if one in now.watched else "no check" for one in members},
+            )
             for (pool_id, listener_id), members in now.pools.items()
         ),
         generation=state.configuration.generation,
@@ -267,7 +277,7 @@ def _priority(configuration: Configuration | None) -> int:
 
 def _refusal(configuration: Configuration) -> str | None:
     """HAProxy's words about the first member that it does not like."""
-    for name, address, _ in _SERVER.findall(configuration.haproxy or ""):
+    for name, address, _, _ in _SERVER.findall(configuration.haproxy or ""):
         if address == BAD_ADDRESS:
             return f"[ALERT] config: 'server {name}' : it does not like the address {address}."
     return None

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from octavia import providers
-from octavia.api import query, reading, vip, written
+from octavia.api import placement, query, reading, vip, written
 from octavia.api.handlers import graphs
 from octavia.api.schemas.load_balancer import LOAD_BALANCER
 from octavia.api.service import Answer, Call, Service, load_balancer
@@ -17,7 +17,7 @@ from octavia.api.settings import ApiSettings
 from octavia.db import amphorae, reservations, tree, views, work
 from octavia.db import statuses as status_writer
 from octavia.db.engine import Connection
-from octavia.domain import graph, rules
+from octavia.domain import graph, quota, rules
 from octavia.domain.errors import Conflict, OctaviaError
 from octavia.domain.tree import LoadBalancer, Topology, VrrpGroup
 
@@ -42,11 +42,8 @@ def create(call: Call) -> Answer:
     service, settings = call.service, call.settings
     values = call.create_body(LOAD_BALANCER)
     children = graphs.read(values["listeners"], values["pools"], settings)
-    chosen, additional = vip.choose(values, service.network, settings)
-    _check_placement(values)
-    provider = providers.choose(
-        values["provider"], settings.default_provider_driver, settings.enabled_provider_drivers
-    )
+    placed = placement.choose(service, values)
+    chosen, additional = vip.choose(values, service.network, placed.settings)
     vip.check_member_subnets(children.members, service.network)
     lb_id = str(uuid4())
     lb = LoadBalancer(
@@ -54,10 +51,12 @@ def create(call: Call) -> Answer:
         project_id=_project(call, values),
         created_at=service.clock.now(),
         generation=_FIRST_GENERATION,
-        provider=provider,
-        topology=settings.loadbalancer_topology,
-        vrrp_group=_vrrp_group(lb_id, settings),
-        vip=chosen,
+        provider=placed.provider,
+        topology=placed.settings.loadbalancer_topology,
+        flavor_id=placed.flavor_id,
+        availability_zone=placed.availability_zone,
+        vrrp_group=_vrrp_group(lb_id, placed.settings),
+        vip=replace(chosen, vnic_type=placed.vnic_type),
         additional_vips=additional,
         **{name: values[name] for name in _TAKEN_OVER},
     )
@@ -73,14 +72,6 @@ def create(call: Call) -> Answer:
 def _project(call: Call, values: dict[str, Any]) -> str:
     chosen = values["tenant_id"] or values["project_id"] or call.identity.project_id
     return chosen or call.settings.default_project_id
-
-
-def _check_placement(values: dict[str, Any]) -> None:
-    """Neither flavors nor availability zones exist yet, so every one of them is unknown."""
-    if values["flavor_id"] is not None:
-        raise rules.invalid("Invalid flavor_id.")
-    if values["availability_zone"] is not None:
-        raise rules.invalid("Invalid availability zone.")
 
 
 def _vrrp_group(lb_id: str, settings: ApiSettings) -> VrrpGroup | None:
@@ -101,7 +92,7 @@ def _make(
 
     :param populated: adds the children, once the addresses are known.
     """
-    service.database.write(lambda tx: reservations.reserve(tx, lb.id, lb.project_id, service.clock.now()))
+    service.database.write(lambda tx: _reserve(tx, service, lb))
     placed = lb
     try:
         allocation = service.network.create_vip_port(lb.id, lb.project_id, lb.vip, lb.additional_vips)
@@ -115,6 +106,11 @@ def _make(
     return made
 
 
+def _reserve(tx: Connection, service: Service, lb: LoadBalancer) -> None:
+    service.check_quota(tx, lb, {"load_balancer": 1})
+    reservations.reserve(tx, lb.id, lb.project_id, service.clock.now())
+
+
 def _store(tx: Connection, service: Service, lb: LoadBalancer) -> None:
     try:
         reservations.redeem(tx, lb.id)
@@ -122,6 +118,10 @@ def _store(tx: Connection, service: Service, lb: LoadBalancer) -> None:
         if views.exists(tx, views.LOAD_BALANCER, lb.id):
             return  # the connection broke after an earlier attempt had been committed
         raise
+    children = quota.added(None, lb)
+    del children["load_balancer"]  # its place was reserved
+    service.check_quota(tx, lb, children)
+    placement.hold(tx, lb.flavor_id, lb.availability_zone)
     tree.insert(tx, lb)
     work.announce(tx, lb.id, service.clock.now())
 

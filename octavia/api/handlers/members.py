@@ -8,20 +8,20 @@ from octavia.api.schemas.types import excerpt
 from octavia.api.service import Answer, Call
 from octavia.db import views
 from octavia.domain import rules
-from octavia.domain.errors import Invalid, NotFound
+from octavia.domain.errors import Invalid
 from octavia.domain.rules import BatchItem
 
 
 def index(call: Call, pool_id: str) -> Answer:
     """GET /pools/{id}/members."""
     _check_pool(call, pool_id)
-    return reading.index(call, views.MEMBER, MEMBER, "members", pool_id=pool_id)
+    return reading.index(call, views.MEMBER, MEMBER, "members", parent_id=pool_id)
 
 
 def show(call: Call, pool_id: str, member_id: str) -> Answer:
     """GET /pools/{id}/members/{id}."""
     with call.service.database.read() as tx:
-        record, standing = views.show_member(tx, pool_id, member_id)
+        record, standing = views.show_below(tx, views.MEMBER, member_id, views.POOL, pool_id)
     return Answer(200, {MEMBER.root: reading.shown(call, MEMBER, record, standing)})
 
 
@@ -91,5 +91,4 @@ def delete(call: Call, pool_id: str, member_id: str) -> Answer:
 
 def _check_pool(call: Call, pool_id: str) -> None:
     with call.service.database.read() as tx:
-        if not views.exists(tx, views.POOL, pool_id):
-            raise NotFound(views.POOL.noun, pool_id)
+        views.check_exists(tx, views.POOL, pool_id)

@@ -17,6 +17,7 @@ from octavia.api.schemas.common import (
     TAGS,
     TENANT_ID,
     UPDATED_AT,
+    ids,
     no_tls,
     one_id,
 )
@@ -56,10 +57,11 @@ LISTENER: Final = Schema(
     Field(name="default_pool_id", type=types.uuid),
     Field(
         name="l7policies",
-        type=types.nothing_but([], reason="L7 policies are not served by this deployment"),
+        type=types.nothing_but([], reason="Create L7 policies after their listener, or with a load balancer"),
         update=False,
         stored=False,
-        default=[],
+        default=(),
+        render=ids,
     ),
     Field(name="insert_headers", type=types.headers, default=NO_HEADERS, render=_headers),
     CREATED_AT,
@@ -87,12 +89,22 @@ LISTENER: Final = Schema(
 
 LISTENER_OF_GRAPH: Final = Schema(
     "listener",
-    *(one for one in LISTENER.fields if one.name not in ("loadbalancer_id", "project_id", "tenant_id")),
+    *(
+        one
+        for one in LISTENER.fields
+        if one.name not in ("loadbalancer_id", "project_id", "tenant_id", "l7policies")
+    ),
     Field(name="default_pool", type=lambda value: value, update=False, shown=False),
+    Field(name="l7policies", type=lambda value: value, default=()),
 )
 """A listener of a fully populated create."""
 
 EXPANDED_LISTENER: Final = Schema(
-    "listener", *(one for one in LISTENER.fields if one.name != "loadbalancers")
+    "listener",
+    *(
+        {"l7policies": shown("l7policies")}.get(one.name, one)
+        for one in LISTENER.fields
+        if one.name != "loadbalancers"
+    ),
 )
 """A listener in the answer to a fully populated create."""

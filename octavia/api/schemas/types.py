@@ -12,6 +12,7 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 Type: TypeAlias = Callable[[Any], Any]
 
@@ -70,6 +71,19 @@ def integer(minimum: int, maximum: int = 2**31 - 1) -> Type:
             raise BadValue(f"Value should be greater or equal to {minimum}")
         if number > maximum:
             raise BadValue(f"Value should be lower or equal to {maximum}")
+        return number
+
+    return parse
+
+
+def integer_of(*allowed: int) -> Type:
+    """One of some whole numbers, as lenient as the others."""
+    reason = f"Value should be one of: {', '.join(map(str, allowed))}"
+
+    def parse(value: Any) -> int:
+        number = _whole(value)
+        if number not in allowed:
+            raise BadValue(reason)
         return number
 
     return parse
@@ -150,6 +164,25 @@ def address(value: Any) -> str:
     except ValueError:
         raise BadValue("Value should be IPv4 or IPv6 format") from None
     return value
+
+
+_URL: Final = text(255)
+# Neither in a header nor in a configuration file would it stay one word with these.
+_NOT_IN_URL: Final = re.compile(r"[\x00-\x20\x7f-\x9f]")
+
+
+def url(value: Any) -> str:
+    """HTTP or HTTPS with a host; kept character for character."""
+    string: str = _URL(value)
+    try:
+        parts = urlsplit(string)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        valid = False
+    if not valid or _NOT_IN_URL.search(string):
+        raise BadValue("Value must be a valid URL string")
+    return string
 
 
 def cidr(value: Any) -> str:

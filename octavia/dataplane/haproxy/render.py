@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load balancer as the configuration of HAProxy (contract: data-plane.md sections 1 to 5).
+"""A load balancer as the configuration of HAProxy (contract: data-plane.md sections 1 to 6).
 
 Pure: values in, text out. Listeners that something else serves, or that a later part of the house
-will render, are left out: UDP and SCTP (keepalived's LVS), TERMINATED_HTTPS and PROMETHEUS; so are
-L7 policies. Delivering the text is not here: see the amphora agent.
+will render, are left out: UDP and SCTP (keepalived's LVS), TERMINATED_HTTPS and PROMETHEUS. What
+L7 policies say is in :mod:`octavia.dataplane.haproxy.l7`. Delivering the text is not here: see the
+amphora agent.
 
 The shapes that agents parse again are in amphora-agent.md section 7. Where this text differs from
 the usual one, on purpose:
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from octavia.dataplane.haproxy import values
+from octavia.dataplane.haproxy import l7, values
 from octavia.dataplane.haproxy.model import Directive, HaproxyConfig, Section, UnsafeWord, lines, serialize
 from octavia.dataplane.haproxy.peer import PEER_PORT, peer_name
 from octavia.dataplane.haproxy.settings import HaproxySettings
@@ -31,6 +32,9 @@ from octavia.domain.tree import (
     Algorithm,
     Amphora,
     HealthMonitor,
+    L7Action,
+    L7Policy,
+    L7Rule,
     Listener,
     LoadBalancer,
     Member,
@@ -263,7 +267,7 @@ class _Rendering:
         limit = listener.connection_limit
         return limit if limit and limit > 0 else self.settings.default_connection_limit
 
-    def frontend(self, listener: Listener, backends: Iterable[Section]) -> Section:
+    def frontend(self, listener: Listener, backends: Sequence[Section]) -> Section:
         client_ms = listener.timeout_client_data or self.settings.timeout_client_data_ms
         inspect_ms = listener.timeout_tcp_inspect or self.settings.timeout_tcp_inspect_ms
         rows: list[tuple[str, ...]] = []
@@ -273,12 +277,64 @@ class _Rendering:
         for vip in self.lb.vip_addresses:
             rows.append(("bind", values.endpoint(vip, listener.protocol_port, "VIP")))
         rows.append(("mode", _mode(listener)))
+        policies = self.policy_rows(listener, [one.name for one in backends])
         default = f"{listener.default_pool_id}:{listener.id}"
         rows.extend(("default_backend", one.name) for one in backends if one.name == default)
         rows.append(("timeout", "client", str(client_ms)))
         if inspect_ms:
             rows.append(("tcp-request", "inspect-delay", str(inspect_ms)))
-        return _section(("frontend", listener.id), listener.id, rows)
+        made = _section(("frontend", listener.id), listener.id, rows)
+        return Section(made.words, (*made.directives, *policies), owner=made.owner)
+
+    def policy_rows(self, listener: Listener, backends: Sequence[str]) -> tuple[Directive, ...]:
+        """Conditions first, then what follows from them in the order in which HAProxy asks anyway."""
+        if _mode(listener) != "http":
+            return ()
+        conditions: list[Directive] = []
+        consequences: list[tuple[int, Directive]] = []
+        for policy in listener.l7_policies:
+            if not self.wanted(policy):
+                continue
+            try:
+                made = self.policy(policy, listener, backends)
+            except (Unrenderable, UnsafeWord) as error:
+                self.refused[policy.id] = str(error)
+                continue
+            if made:
+                conditions += made.conditions
+                consequences.append((made.turn, made.consequence))
+        return (*conditions, *(one for _, one in sorted(consequences, key=lambda pair: pair[0])))
+
+    def policy(self, policy: L7Policy, listener: Listener, backends: Sequence[str]) -> l7.Rendered | None:
+        """One policy; None if it can match nothing, or leads to a pool that is switched off.
+
+        :raises Unrenderable: it cannot be told without one of its rules, or without its pool.
+        """
+        rules = [one for one in policy.rules if one.admin_state_up and not one.leaving]
+        if not policy.admin_state_up or not rules:
+            return None
+        for rule in rules:
+            # Without one of its conditions it would match more than it is meant to.
+            if rule.id in self.excluded or not self.told(rule):
+                raise Unrenderable(f"Its rule {rule.id} cannot be given to HAProxy; change that.")
+        backend = None
+        if policy.action is L7Action.REDIRECT_TO_POOL:
+            pool = self.lb.pool(policy.redirect_pool_id)
+            if pool is None or not pool.admin_state_up:
+                return None
+            backend = backend_name(pool, listener)
+            if backend not in backends:
+                raise Unrenderable(f"Its pool {pool.id} cannot be given to HAProxy; change that.")
+        return l7.render(policy, rules, backend)
+
+    def told(self, rule: L7Rule) -> bool:
+        """Can the rule be rendered? If not, it is among the refused now."""
+        try:
+            l7.condition(rule)
+        except (Unrenderable, UnsafeWord) as error:
+            self.refused[rule.id] = str(error)
+            return False
+        return True
 
     def log_format(self, listener: Listener) -> str:
         text = self.settings.user_log_format

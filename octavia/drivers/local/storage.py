@@ -3,7 +3,6 @@
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,12 +16,14 @@ def make_private_directory(path: Path) -> None:
 
 
 def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file's content in one step, mode 0600.
+    """Replace a file's content in one step, mode 0600. Writers of one file take turns: see :func:`locked`.
 
     :param durable: survive a power cut too. A file that means nothing after a reboot needs not.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Always the same name, so that what a killed writer left is used up by the next one.
+    beside = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(beside, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step that makes a generation live on one amphora."""
 
+import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from octavia.dataplane.haproxy import render as haproxy
@@ -13,6 +15,14 @@ from octavia.worker.outcome import Done, Outcome
 from octavia.worker.world import Branch
 
 LOG = logging.getLogger(__name__)
+
+
+def acknowledgement(key: str, excluded: Collection[str]) -> str:
+    """What to record of an amphora that took a configuration without what was refused.
+
+    It differs from that of a whole one, so that the next pass tries again what was left out.
+    """
+    return hashlib.sha256(repr((key, sorted(excluded))).encode()).hexdigest() if excluded else key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,8 @@ class Push:
         if applied.reload_reason:
             LOG.info("Amphora %s reloaded HAProxy: %s", row.id, applied.reload_reason)
         if self.key is not None:
-            branch.record(generation=applied.generation, config_digest=self.key, unreachable_since=None)
+            digest = acknowledgement(self.key, branch.excluded)
+            branch.record(generation=applied.generation, config_digest=digest, unreachable_since=None)
         return Done(further=True)
 
     def _apply(self, branch: Branch) -> Applied:

@@ -10,7 +10,11 @@ from octavia.domain.tree import (
     AdditionalVip,
     Algorithm,
     Amphora,
+    CompareType,
     HealthMonitor,
+    L7Action,
+    L7Policy,
+    L7Rule,
     Listener,
     LoadBalancer,
     Member,
@@ -19,6 +23,7 @@ from octavia.domain.tree import (
     Pool,
     Protocol,
     Role,
+    RuleType,
     SessionPersistence,
     Topology,
     Vip,
@@ -45,6 +50,57 @@ def member_id(number: int) -> str:
 
 def monitor_id(number: int) -> str:
     return f"55555555-5555-4555-8555-{number:012d}"
+
+
+def policy_id(number: int) -> str:
+    return f"66666666-6666-4666-8666-{number:012d}"
+
+
+def rule_id(number: int) -> str:
+    return f"77777777-7777-4777-8777-{number:012d}"
+
+
+def rule(
+    type_: RuleType = RuleType.PATH,
+    compare: CompareType = CompareType.STARTS_WITH,
+    value: str = "/x",
+    number: int = 1,
+    **fields: Any,
+) -> L7Rule:
+    given: dict[str, Any] = {"type": type_, "compare_type": compare, "value": value}
+    return L7Rule(id=rule_id(number), **{**SETTLED, **given, **fields})
+
+
+def policy(number: int = 1, action: L7Action = L7Action.REJECT, **fields: Any) -> L7Policy:
+    given: dict[str, Any] = {"action": action, "position": number, "rules": (rule(number=number),)}
+    return L7Policy(id=policy_id(number), **{**SETTLED, **given, **fields})
+
+
+def with_policies(*policies: L7Policy, **fields: Any) -> LoadBalancer:
+    """Two pools, the second one for policies."""
+    lb = load_balancer((listener(l7_policies=policies, **fields), pool()))
+    return lb.with_pool(pool(2, members=(member(3),)))
+
+
+def every_rule() -> tuple[L7Rule, ...]:
+    """Every type with everything that it can be compared by."""
+    keys = {RuleType.HEADER: "a'b,c|d", RuleType.COOKIE: "sid", RuleType.SSL_DN_FIELD: "CN"}
+    fixed = {RuleType.SSL_CONN_HAS_CERT: "true", RuleType.SSL_VERIFY_RESULT: "0"}
+    values = ("/plain", '"in quotes"', "-f", "-i", "a'b\"c\\d#e$HOME%[env(HOME)]", "x" * 255)
+    made = []
+    for type_ in RuleType:
+        for compare in CompareType:
+            exact = compare is CompareType.EQUAL_TO
+            if (type_ in fixed and not exact) or (
+                type_ is RuleType.FILE_TYPE and not exact and compare is not CompareType.REGEX
+            ):
+                continue
+            for value in ("^/[a-z]{1,3} (x|y)$",) if compare is CompareType.REGEX else values:
+                number = len(made) + 1
+                made.append(
+                    rule(type_, compare, fixed.get(type_, value), number, key=keys.get(type_), invert=exact)
+                )
+    return tuple(made)
 
 
 def member(number: int = 1, **fields: Any) -> Member:
@@ -195,6 +251,27 @@ def everything() -> dict[str, LoadBalancer]:
                 domain_name="www.example.com",
                 expected_codes="200,202,300-304",
             )
+        ),
+        "every rule": with_policies(
+            *(policy(n, rules=(one,)) for n, one in enumerate(every_rule(), start=1))
+        ),
+        "every action": with_policies(
+            policy(1, L7Action.REDIRECT_TO_POOL, redirect_pool_id=pool_id(2)),
+            policy(
+                2,
+                L7Action.REDIRECT_TO_URL,
+                redirect_url="https://a.example/%41?b=c#d'e",
+                rules=(rule(number=2),),
+            ),
+            policy(
+                3,
+                L7Action.REDIRECT_PREFIX,
+                redirect_prefix="https://p",
+                redirect_http_code=308,
+                rules=(rule(number=3),),
+            ),
+            policy(4, L7Action.REJECT, rules=(rule(number=4), rule(number=5, invert=True))),
+            insert_headers=ALL_HEADERS,
         ),
         "disabled monitor": simple(health_monitor=monitor(admin_state_up=False)),
     }

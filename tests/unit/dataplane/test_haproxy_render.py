@@ -15,11 +15,14 @@ from octavia.dataplane.haproxy.render import Rendered, render
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.domain.statuses import AmphoraStatus, ProvisioningStatus
 from octavia.domain.tree import (
+    CompareType,
+    L7Action,
     LoadBalancer,
     Member,
     MonitorType,
     PersistenceType,
     Protocol,
+    RuleType,
     SessionPersistence,
 )
 from tests.unit.dataplane.samples import (
@@ -37,10 +40,15 @@ from tests.unit.dataplane.samples import (
     monitor,
     monitor_id,
     pair,
+    policy,
+    policy_id,
     pool,
     pool_id,
+    rule,
+    rule_id,
     simple,
     with_members,
+    with_policies,
 )
 
 BACKEND = f"{pool_id(1)}:{listener_id(1)}"
@@ -435,6 +443,121 @@ def test_one_bad_object_poisons_nothing(name: str) -> None:
     assert {listener_id(2), pool_id(2)} <= set(rendered.owners)
 
 
+# --- layer 7 --------------------------------------------------------------------------------------
+
+OTHER_BACKEND = f"{pool_id(2)}:{listener_id(1)}"
+TO_POOL: dict[str, Any] = {"action": L7Action.REDIRECT_TO_POOL, "redirect_pool_id": pool_id(2)}
+
+
+def l7_rows(lb: LoadBalancer) -> list[str]:
+    words = ("acl", "http-request", "redirect", "use_backend")
+    return [row for row in rows(lb, "frontend", listener_id(1)) if row.startswith(words)]
+
+
+def test_rules_are_asked_together_and_an_inverted_one_is_negated() -> None:
+    one, other = rule(), rule(RuleType.HEADER, CompareType.EQUAL_TO, "v", 2, key="X-A", invert=True)
+    assert l7_rows(with_policies(policy(rules=(one, other)))) == [
+        f"acl {rule_id(1)} path -m beg -- /x",
+        f"acl {rule_id(2)} req.hdr(X-A) -m str -- v",
+        f"http-request deny if {rule_id(1)} !{rule_id(2)}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("type_", "compare", "key", "value", "wanted"),
+    [
+        (RuleType.HOST_NAME, CompareType.CONTAINS, None, "A.b", "req.hdr(host) -i -m sub -- A.b"),
+        (RuleType.PATH, CompareType.REGEX, None, "a b", "path -m reg -- a b"),
+        (RuleType.PATH, CompareType.EQUAL_TO, None, '"a b"', "path -m str -- a b"),
+        (RuleType.PATH, CompareType.REGEX, None, '"a b"', 'path -m reg -- "a b"'),
+        (RuleType.FILE_TYPE, CompareType.EQUAL_TO, None, "jpg", "path -m end -- jpg"),
+        (RuleType.FILE_TYPE, CompareType.REGEX, None, "jpe?g", "path -m reg -- jpe?g"),
+        (RuleType.HEADER, CompareType.ENDS_WITH, "a,b", "-f", 'req.hdr("a,b") -m end -- -f'),
+        (RuleType.COOKIE, CompareType.EQUAL_TO, "sid", "1", "req.cook(sid) -m str -- 1"),
+        (RuleType.SSL_CONN_HAS_CERT, CompareType.EQUAL_TO, None, "true", "ssl_c_used"),
+        (RuleType.SSL_VERIFY_RESULT, CompareType.EQUAL_TO, None, "007", "ssl_c_verify 7"),
+        (RuleType.SSL_DN_FIELD, CompareType.STARTS_WITH, "CN", "a", "ssl_c_s_dn(CN) -m beg -- a"),
+    ],
+)
+def test_a_rule_as_haproxy_has_it(
+    type_: RuleType, compare: CompareType, key: str | None, value: str, wanted: str
+) -> None:
+    lb = with_policies(policy(rules=(rule(type_, compare, value, key=key),)))
+    assert l7_rows(lb)[0] == f"acl {rule_id(1)} {wanted}"
+
+
+def test_denials_come_before_redirects_and_those_before_backends() -> None:
+    url = {"action": L7Action.REDIRECT_TO_URL, "redirect_url": "http://u", "redirect_http_code": 302}
+    prefix = {"action": L7Action.REDIRECT_PREFIX, "redirect_prefix": "http://p"}
+    lb = with_policies(
+        *(policy(n, **fields) for n, fields in enumerate((TO_POOL, url, {}, prefix, TO_POOL), 1))
+    )
+    found = [row for row in l7_rows(lb) if not row.startswith("acl")]
+    assert found == [
+        f"http-request deny if {rule_id(3)}",
+        f"redirect code 302 location http://u if {rule_id(2)}",
+        f"redirect prefix http://p if {rule_id(4)}",
+        f"use_backend {OTHER_BACKEND} if {rule_id(1)}",
+        f"use_backend {OTHER_BACKEND} if {rule_id(5)}",
+    ]
+
+
+def test_a_redirect_pool_has_a_backend_of_its_own() -> None:
+    lb = with_policies(policy(**TO_POOL))
+    assert [one.name for one in parse(text(lb)).sections if one.keyword == "backend"] == [
+        BACKEND,
+        OTHER_BACKEND,
+    ]
+
+
+@pytest.mark.parametrize(
+    "lb",
+    [
+        with_policies(policy(rules=())),
+        with_policies(policy(admin_state_up=False)),
+        with_policies(policy(delete_requested=True)),
+        with_policies(policy(rules=(rule(admin_state_up=False),))),
+        with_policies(policy(rules=(rule(delete_requested=True),))),
+        with_policies(policy(), protocol=Protocol.TCP),
+        with_policies(policy(**TO_POOL)).with_pool(pool(2, admin_state_up=False)),
+    ],
+)
+def test_policies_that_cannot_match_are_not_there(lb: LoadBalancer) -> None:
+    assert l7_rows(lb) == []
+    assert OTHER_BACKEND not in text(lb)
+
+
+def test_a_disabled_rule_is_not_asked() -> None:
+    lb = with_policies(policy(rules=(rule(), rule(number=2, admin_state_up=False))))
+    assert l7_rows(lb)[-1] == f"http-request deny if {rule_id(1)}"
+
+
+def test_a_policy_without_one_of_its_rules_would_match_too_much() -> None:
+    lb = with_policies(
+        policy(1, rules=(rule(number=1), rule(number=2, value="\n"))), policy(3, rules=(rule(number=3),))
+    )
+    rendered = made(lb)
+    assert rendered is not None
+    assert set(rendered.refused) == {policy_id(1), rule_id(2)}
+    assert rule_id(2) in rendered.refused[policy_id(1)]
+    assert rule_id(1) not in rendered.text
+    assert f"deny if {rule_id(3)}" in rendered.text
+    again = made(lb, excluded=frozenset({rule_id(3)}))
+    assert again is not None
+    assert set(again.refused) == {policy_id(1), rule_id(2), policy_id(3)}
+
+
+def test_lines_of_policies_lead_to_their_objects() -> None:
+    rendered = made(with_policies(policy()))
+    assert rendered is not None
+    owners = {
+        line.split()[0]: rendered.owner_of(number)
+        for number, line in enumerate(rendered.text.splitlines(), 1)
+        if "acl" in line or "deny" in line
+    }
+    assert owners == {"acl": rule_id(1), "http-request": policy_id(1)}
+
+
 # --- hostile tenants ------------------------------------------------------------------------------
 
 HOSTILE = st.one_of(
@@ -456,7 +579,8 @@ HOSTILE = st.one_of(
 )
 # Whatever else may be on a line, it begins like this.
 SHAPES = frozenset(
-    {"balance", "bind", "cookie", "default_backend", "dynamic-cookie-key", "external-check", "fullconn"}
+    {"acl", "balance", "bind", "redirect", "use_backend"}
+    | {"cookie", "default_backend", "dynamic-cookie-key", "external-check", "fullconn"}
     | {"hash-type", "http-check", "http-request", "http-reuse", "insecure-fork-wanted", "log", "log-format"}
     | {"load-server-state-from-file", "maxconn", "mode", "no", "option", "peer", "retries", "server"}
     | {"server-state-file", "stats", "stick", "stick-table", "tcp-request", "timeout", "user"}
@@ -484,7 +608,22 @@ def hostile_load_balancers(draw: st.DrawFn) -> LoadBalancer:
     )
     header = draw(st.sampled_from(["X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto"]))
     headers = {header: draw(HOSTILE | st.just("true")), draw(HOSTILE): draw(HOSTILE), **HOSTILE_HEADERS}
-    front = listener(name=draw(HOSTILE), description=draw(HOSTILE), insert_headers=headers)
+    calm = [one for one in CompareType if one is not CompareType.REGEX]
+    rules = tuple(
+        rule(
+            draw(st.sampled_from(RuleType)), draw(st.sampled_from(calm)), draw(HOSTILE), n, key=draw(HOSTILE)
+        )
+        for n in range(1, 4)
+    )
+    policies = tuple(
+        policy(n, action, rules=(one,), redirect_url=draw(HOSTILE), redirect_prefix=draw(HOSTILE))
+        for n, (action, one) in enumerate(
+            zip((L7Action.REJECT, L7Action.REDIRECT_TO_URL, L7Action.REDIRECT_PREFIX), rules, strict=True), 1
+        )
+    )
+    front = listener(
+        name=draw(HOSTILE), description=draw(HOSTILE), insert_headers=headers, l7_policies=policies
+    )
     back = pool(name=draw(HOSTILE), session_persistence=persistence, health_monitor=checking, members=members)
     return load_balancer((front, back), name=draw(HOSTILE), tags=(draw(HOSTILE),))
 

@@ -69,6 +69,7 @@ class Case:
     heard: dict[str, Heard] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     member_networks: dict[str, str] = field(default_factory=dict)
+    unanswering: set[str] = field(default_factory=set)
 
 
 FAILED = {"status": AmphoraStatus.ERROR}
@@ -122,6 +123,13 @@ CASES = [
         PAIR,
         up_to_date(PAIR, serving("a", M, **LONG_AGO), serving("b", B)),
         [("a", ["GiveUp"])],
+        unanswering={"a"},
+    ),
+    Case(
+        "one that was out of reach for long is called once more before it is given up",
+        PAIR,
+        up_to_date(PAIR, serving("a", M, **LONG_AGO), serving("b", B)),
+        [("a", ["Push"])],
     ),
     Case(
         "one out of reach that still sends heartbeats gets more time",
@@ -129,6 +137,22 @@ CASES = [
         up_to_date(PAIR, serving("a", M, **LONG_AGO), serving("b", B)),
         [("a", ["Push"])],
         heard={"a": Heard(NOW - timedelta(seconds=1))},
+        unanswering={"a"},
+    ),
+    Case(
+        "of a pair out of reach altogether only one is given up, not the owner of the VIP",
+        PAIR,
+        up_to_date(PAIR, serving("a", M, **LONG_AGO), serving("b", B, **LONG_AGO)),
+        [("b", ["GiveUp"])],
+        heard={"a": Heard(NOW - timedelta(minutes=1), "MASTER")},
+        unanswering={"a", "b"},
+    ),
+    Case(
+        "the last one out of reach stays until its new peer serves",
+        PAIR,
+        (*up_to_date(PAIR, serving("a", M, **LONG_AGO)), serving("b", B)),
+        [("a", ["Push"]), ("b", ["Push"])],
+        unanswering={"a"},
     ),
     Case(
         "a failed one goes while its replacement is built",
@@ -158,7 +182,7 @@ CASES = [
         "a single is replaced make before break, its VIP last",
         SINGLE,
         up_to_date(SINGLE, serving("a", S, **ASKED)),
-        [(None, ["RecordAmphora", *BUILD, "PlugNetworks", "Push", "Retire", *FINISH])],
+        [(None, ["RecordAmphora", *BUILD, "PlugNetworks", "Retire", *FINISH])],
     ),
     Case(
         "of a pair one is replaced at a time, the owner of the VIP last",
@@ -218,7 +242,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_plan_is(case: Case) -> None:
     desired = Desired(case.lb, case.rows, case.heard)
-    observed = Observed(NOW, case.gone, case.member_networks)
+    observed = Observed(NOW, case.gone, case.member_networks, unanswering=frozenset(case.unanswering))
     planned = [
         (one.amphora_id, [type(step).__name__ for step in one.steps])
         for one in plan(desired, observed, SETTINGS)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of an L7 policy (contract: api.md section 12)."""
+
+from octavia.api import query, reading, written
+from octavia.api.handlers.l7_policies import find_policy
+from octavia.api.schemas.l7_rule import L7_RULE
+from octavia.api.service import Answer, Call
+from octavia.db import views
+from octavia.domain import l7
+
+
+def index(call: Call, l7policy_id: str) -> Answer:
+    """GET /l7policies/{id}/rules."""
+    with call.service.database.read() as tx:
+        views.check_exists(tx, views.L7_POLICY, l7policy_id)
+    return reading.index(call, views.L7_RULE, L7_RULE, "rules", parent_id=l7policy_id)
+
+
+def show(call: Call, l7policy_id: str, l7rule_id: str) -> Answer:
+    """GET /l7policies/{id}/rules/{id}."""
+    with call.service.database.read() as tx:
+        record, standing = views.show_below(tx, views.L7_RULE, l7rule_id, views.L7_POLICY, l7policy_id)
+    return Answer(200, {L7_RULE.root: reading.shown(call, L7_RULE, record, standing)})
+
+
+def create(call: Call, l7policy_id: str) -> Answer:
+    """POST /l7policies/{id}/rules."""
+    values = call.create_body(L7_RULE)
+    _, rule = call.service.change(
+        find_policy(l7policy_id),
+        lambda lb, births: l7.create_rule(lb, l7policy_id, values, births, call.service.deployment),
+    )
+    return Answer(201, {L7_RULE.root: written.l7_rule(rule)})
+
+
+def update(call: Call, l7policy_id: str, l7rule_id: str) -> Answer:
+    """PUT /l7policies/{id}/rules/{id}."""
+    values = call.update_body(L7_RULE)
+    lb, _ = call.service.change(
+        find_policy(l7policy_id),
+        lambda lb, _: (l7.update_rule(lb, l7policy_id, l7rule_id, values, call.service.deployment), None),
+    )
+    _, policy = l7.policy_of(lb, l7policy_id)
+    return Answer(200, {L7_RULE.root: written.l7_rule(l7.rule_of(policy, l7rule_id))})
+
+
+def delete(call: Call, l7policy_id: str, l7rule_id: str) -> Answer:
+    """DELETE /l7policies/{id}/rules/{id}."""
+    query.only(call.query)
+    call.service.change(
+        find_policy(l7policy_id),
+        lambda lb, _: (l7.delete_rule(lb, l7policy_id, l7rule_id, call.service.deployment), None),
+    )
+    return Answer(204)

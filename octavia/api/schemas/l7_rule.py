@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shape of L7 rules (contract: api.md section 12.2). They have no names."""
+
+from typing import Final
+
+from octavia.api.schemas import types
+from octavia.api.schemas.common import (
+    ADMIN_STATE_UP,
+    CREATED_AT,
+    ID,
+    OPERATING_STATUS,
+    PROJECT_ID,
+    PROVISIONING_STATUS,
+    TENANT_ID,
+    UPDATED_AT,
+)
+from octavia.api.schemas.fields import Field, Null, Schema
+from octavia.api.schemas.l7_policy import CLEARABLE_TAGS
+from octavia.domain.tree import CompareType, RuleType
+
+_LINE: Final = types.matching(r"[^\r\n]*", 255, "Value should have no line breaks")
+_VALUE: Final = types.matching(r"[^\r\n]+", 255, "Value should have no line breaks", minimum=1)
+
+L7_RULE: Final = Schema(
+    "rule",
+    ID,
+    Field(name="type", type=types.one_of(RuleType), required=True, null_on_update=Null.REFUSED),
+    Field(name="compare_type", type=types.one_of(CompareType), required=True, null_on_update=Null.REFUSED),
+    Field(name="key", type=_LINE),
+    Field(name="value", type=_VALUE, required=True, null_on_update=Null.REFUSED),
+    Field(name="invert", type=types.boolean, default=False),
+    PROVISIONING_STATUS,
+    OPERATING_STATUS,
+    CREATED_AT,
+    UPDATED_AT,
+    PROJECT_ID,
+    ADMIN_STATE_UP,
+    CLEARABLE_TAGS,
+    TENANT_ID,
+)
+"""A rule on its own."""
+
+L7_RULE_OF_GRAPH: Final = Schema(
+    "rule", *(one for one in L7_RULE.fields if one.name not in ("project_id", "tenant_id"))
+)
+"""A rule of a fully populated create."""
