@@ -10,15 +10,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import falcon.testing
 import sqlalchemy as sa
 
+from benchmarks._cpu import on_cpu_s
 from octavia.api import app
 from octavia.api.settings import ApiSettings
 from octavia.dataplane.cloud_init.agent_conf import AgentConf
@@ -54,21 +54,6 @@ class Backend:
     def cpu_s(self) -> float:
         """CPU seconds so far: of this process, and of the server."""
         return time.process_time() + (on_cpu_s(self.pid) if self.pid else 0.0)
-
-
-def on_cpu_s(pid: int) -> float:
-    """CPU seconds of the living threads of a process and of its children, to the nanosecond.
-
-    ``/proc/PID/stat`` knows those that ended too, but counts in steps of 10 ms.
-    """
-    total_ns = 0
-    pids = [pid]
-    for one in pids:
-        for thread in Path(f"/proc/{one}/task").iterdir():
-            with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-                total_ns += int((thread / "schedstat").read_text().split()[0])
-                pids += [int(child) for child in (thread / "children").read_text().split()]
-    return total_ns / 1e9
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Nothing is judged by an exit code: a machine may be slow or busy, and a reader s
 
 import os
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,26 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def machine() -> str:
-    """What was measured on."""
+    """What was measured on, and how fast it was just now."""
     model = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         "unknown CPU",
     )
-    load = os.getloadavg()[0]  # what other programs do here spoils the figures
-    return f"{model}, {os.cpu_count()} cores, load {load:.1f}, Linux {os.uname().release}"
+    load = os.getloadavg()[0]
+    # What other programs do here spoils the figures, CPU times too: cores share caches and execution units.
+    return (
+        f"{model}, {os.cpu_count()} cores, Linux {os.uname().release}; load {load:.1f},"
+        f" reference loop {_reference_ms():.1f} ms"
+    )
+
+
+def _reference_ms() -> float:
+    """CPU of a loop that is always the same: figures of two runs compare if these do."""
+    before = time.process_time()
+    total = 0
+    for number in range(300_000):
+        total += number & 7
+    return (time.process_time() - before) * 1e3
 
 
 def _lines(path: str) -> Iterator[str]:

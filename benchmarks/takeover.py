@@ -12,6 +12,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 
 from benchmarks._report import Row, show
 from benchmarks._standalone import (
@@ -37,9 +38,12 @@ def kill_host(machine: Machine, amphora_id: str) -> None:
 
 def kill_haproxy(machine: Machine, amphora_id: str) -> None:
     """Master and worker at once: nothing is left that could hand anything over."""
-    for pid, name in processes_of(machine, amphora_id).items():
-        if name == "haproxy":
-            os.kill(pid, signal.SIGKILL)
+    names = processes_of(machine, amphora_id)
+    held = [os.pidfd_open(pid) for pid, name in names.items() if name == "haproxy"]
+    for one in held:
+        with suppress(ProcessLookupError):  # the worker ends with its master
+            signal.pidfd_send_signal(one, signal.SIGKILL)
+        os.close(one)
 
 
 def stop_keepalived(machine: Machine, amphora_id: str) -> None:

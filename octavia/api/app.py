@@ -13,9 +13,11 @@ from uuid import uuid4
 import falcon
 
 from octavia.api import body, errors, identity
+from octavia.api.cors import Cors
 from octavia.api.handlers import (
     amphorae,
     discovery,
+    health_check,
     health_monitors,
     l7_policies,
     l7_rules,
@@ -33,6 +35,7 @@ from octavia.api.service import Answer, Call, Handler, Service
 from octavia.api.settings import ApiSettings
 from octavia.db.engine import Database
 from octavia.domain.clock import Clock
+from octavia.domain.errors import Invalid
 from octavia.drivers.bus.contract import Doorbell
 from octavia.drivers.network.contract import NetworkDriver
 
@@ -115,7 +118,8 @@ LBAAS: Final[Routes] = {
 # Below /v2.0/octavia and /v2/octavia alone.
 OCTAVIA: Final[Routes] = {
     "/amphorae": {"GET": amphorae.index},
-    "/amphorae/{amphora_id}": {"GET": amphorae.show},
+    "/amphorae/{amphora_id}": {"GET": amphorae.show, "DELETE": amphorae.delete},
+    "/amphorae/{amphora_id}/config": {"PUT": amphorae.configure},
     "/amphorae/{amphora_id}/stats": {"GET": amphorae.statistics},
     "/amphorae/{amphora_id}/failover": {"PUT": amphorae.fail_over},
 }
@@ -143,12 +147,25 @@ def routes(settings: ApiSettings) -> dict[str, Mapping[str, Handler]]:
         for tree in (root, f"{root}/lbaas", f"{root}/octavia"):
             table[tree] = {"GET": discovery.version}
         for path, methods in LBAAS.items():
-            table[f"{root}{path}"] = table[f"{root}/lbaas{path}"] = methods
+            table[f"{root}{path}"] = table[f"{root}/lbaas{path}"] = _complete(methods)
         for path, methods in OCTAVIA.items():
             table[f"{root}/octavia{path}"] = methods
     if settings.serve_network:
         table.update(NETWORK)
+    if settings.healthcheck_enabled:
+        check = health_check.HealthCheck(settings.healthcheck_refresh_interval)
+        table[health_check.PATH] = {"GET": check, "HEAD": check}
     return table
+
+
+def _complete(methods: Mapping[str, Handler]) -> Mapping[str, Handler]:
+    """A collection has an answer of its own for methods that need one of its objects."""
+    return {"PUT": _no_id, "DELETE": _no_id, **methods} if "POST" in methods else methods
+
+
+def _no_id(_call: Call, **_path: str) -> Answer:
+    """PUT or DELETE on a collection."""
+    raise Invalid("Missing argument: id")
 
 
 def create(
@@ -164,7 +181,7 @@ def create(
     """
     identity.check_strategy(settings.auth_strategy)
     service = Service(database=database, network=network, doorbell=doorbell, clock=clock, settings=settings)
-    app = falcon.App(middleware=[_Passage()])
+    app = falcon.App(middleware=[_Passage(settings.cors)])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.default_media_type = None  # type: ignore[assignment]  # an empty body has no type
     errors.install(app)
@@ -189,8 +206,8 @@ def _responder(service: Service, handler: Handler) -> Any:
         answer: Answer = handler(call, **path)
         resp.status = answer.status
         if answer.body is not None:
-            resp.content_type = falcon.MEDIA_JSON
-            resp.data = json.dumps(answer.body).encode()
+            resp.content_type = answer.media_type or falcon.MEDIA_JSON
+            resp.data = (answer.body if answer.media_type else json.dumps(answer.body)).encode()
 
     return respond
 
@@ -198,17 +215,22 @@ def _responder(service: Service, handler: Handler) -> Any:
 class _Passage:
     """What every request passes: its id, its size, what it accepts, a suffix that means nothing."""
 
+    def __init__(self, cors: Cors) -> None:
+        self._cors = cors
+
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Before routing."""
         body.check_size(req)
-        _check_accept(req.get_header("Accept"))
+        if req.path != health_check.PATH:  # which speaks more languages than JSON
+            _check_accept(req.get_header("Accept"))
         if req.path.endswith(".json"):
             req.path = req.path.removesuffix(".json")
 
     def process_response(
-        self, _req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool
     ) -> None:
         """After everything, errors too."""
+        self._cors.answer(req, resp)
         resp.set_header("x-openstack-request-id", f"req-{uuid4()}")
 
 

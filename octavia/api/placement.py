@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octavia import providers
-from octavia.api.schemas.types import excerpt
+from octavia.api.schemas.types import excerpt, uuid
 from octavia.api.service import Service
 from octavia.api.settings import ApiSettings
 from octavia.db import offers
@@ -38,9 +38,8 @@ def choose(service: Service, values: Mapping[str, Any]) -> Placement:
     """:raises RequestError: flavor, zone or provider is unknown, switched off, or does not fit another.
     :raises UnsupportedOption: the provider cannot do what is asked."""
     settings = service.settings
-    with service.database.read() as tx:
-        flavor = _chosen(tx, offers.FLAVORS, values["flavor_id"], "Invalid flavor_id.")
-        zone = _chosen(tx, offers.ZONES, values["availability_zone"], "Invalid availability zone.")
+    flavor = _chosen(service, offers.FLAVORS, values["flavor_id"], "Invalid flavor_id.")
+    zone = _chosen(service, offers.ZONES, values["availability_zone"], "Invalid availability zone.")
     wanted = values["provider"] or (flavor.provider_name if flavor else None)
     if flavor and wanted != flavor.provider_name:
         raise invalid(
@@ -53,7 +52,7 @@ def choose(service: Service, values: Mapping[str, Any]) -> Placement:
         topology = Topology(flavor_data["loadbalancer_topology"])
         settings = replace(settings, loadbalancer_topology=topology)
     if zone_data.get("valid_vip_networks"):
-        networks = frozenset(one.lower() for one in zone_data["valid_vip_networks"])
+        networks = frozenset(map(uuid, zone_data["valid_vip_networks"]))
         settings = replace(settings, valid_vip_networks=networks)
     return Placement(
         provider=provider,
@@ -64,10 +63,11 @@ def choose(service: Service, values: Mapping[str, Any]) -> Placement:
     )
 
 
-def _chosen(tx: Connection, of: offers.Offers, key: str | None, unknown: str) -> offers.Chosen | None:
+def _chosen(service: Service, of: offers.Offers, key: str | None, unknown: str) -> offers.Chosen | None:
     if key is None:
         return None
-    found = offers.choose(tx, of, key)
+    with service.database.read() as tx:
+        found = offers.choose(tx, of, key)
     if found is None:
         raise invalid(unknown)
     if not found.enabled:
@@ -107,7 +107,7 @@ def check_data(service: Service, profiles: offers.Profiles, provider: str, text:
     networks = [data.get("management_network"), *data.get("valid_vip_networks", ())]
     for network_id in filter(None, networks):
         try:
-            service.network.get_network(network_id)
+            service.network.get_network(uuid(network_id))
         except NotFound as error:
             raise UnsupportedOption.of(provider, error.why) from None
     return data

@@ -111,10 +111,14 @@ def of(kind: tree.Kind, noun: str, object_id: str) -> Find:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status code, and the object of the body if there is one."""
+    """A status code, and the object of the body if there is one.
+
+    :param media_type: of a body that is text as it stands; None: the body is an object, sent as JSON.
+    """
 
     status: int
     body: Any = None
+    media_type: str | None = None
 
 
 class Call:

@@ -9,6 +9,8 @@ from typing import Final
 
 from oslo_config import cfg
 
+from octavia.api import cors
+from octavia.api.cors import Cors
 from octavia.domain.errors import Terminal
 from octavia.domain.quota import NO_LIMITS, NOUNS
 from octavia.domain.rules import Concurrency, Deployment
@@ -33,6 +35,7 @@ class ApiSettings:
     :param enforce_quotas: not where everybody is admin.
     :param quotas: limits of projects that have none of their own.
     :param valid_vip_networks: lower-case ids; None: any network.
+    :param healthcheck_refresh_interval: seconds for which the last answer is good enough.
     :param serve_network: answer the read-only calls below ``/network`` that clients resolve names with.
     """
 
@@ -63,6 +66,9 @@ class ApiSettings:
     vrrp_version: int = 2
     vrrp_advert_int: float = 1
     serve_network: bool = False
+    healthcheck_enabled: bool = False
+    healthcheck_refresh_interval: int = 5
+    cors: Cors = field(default_factory=Cors)
 
 
 def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSettings:
@@ -102,6 +108,9 @@ def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSett
         vrrp_version=conf.keepalived_vrrp.vrrp_version,
         vrrp_advert_int=conf.keepalived_vrrp.vrrp_advert_int,
         serve_network=serve_network,
+        healthcheck_enabled=api.healthcheck_enabled,
+        healthcheck_refresh_interval=api.healthcheck_refresh_interval,
+        cors=cors.from_config(conf),
     )
 
 

@@ -34,7 +34,8 @@ class Failpoints:
         self._counted = ""
         self._passes = 0
         self._lock = threading.Lock()
-        self._log = open(log, "a", encoding="utf-8", buffering=1) if log else None  # noqa: SIM115
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._log = os.open(log, flags, 0o600) if log else None
 
     @classmethod
     def from_environment(cls) -> "Failpoints | None":
@@ -45,8 +46,8 @@ class Failpoints:
     def reach(self, name: str) -> None:
         """Die here, if this is the place."""
         with self._lock:
-            if self._log:
-                self._log.write(f"{name}\n")
+            if self._log is not None:
+                os.write(self._log, f"{name}\n".encode())
             wanted = self._wanted()
             if wanted != self._counted:
                 self._counted, self._passes = wanted, 0

@@ -132,6 +132,18 @@ def request_replacement(tx: sa.Connection, amphora_ids: Sequence[str], now: date
     )
 
 
+def request_agent_configuration(tx: sa.Connection, amphora_id: str, now: datetime) -> None:
+    """Stamp an amphora whose agent is to get its configuration anew."""
+    tx.execute(sa.update(t.amphora).where(t.amphora.c.id == amphora_id).values(config_requested=now))
+
+
+def request_deletion(tx: sa.Connection, amphora_id: str, now: datetime) -> bool:
+    """Have an amphora that has failed taken away; False if it has not failed, or is none."""
+    failed = sa.and_(t.amphora.c.id == amphora_id, t.amphora.c.status == AmphoraStatus.ERROR)
+    stamped = sa.update(t.amphora).where(failed)
+    return tx.execute(stamped.values(status=AmphoraStatus.PENDING_DELETE, updated_at=now)).rowcount == 1
+
+
 # Heartbeats
 
 

@@ -6,6 +6,7 @@ Load balancers keep the name of what they were made with. What one of them uses 
 are DELETED are re-pointed to a placeholder that is nowhere shown.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -205,6 +206,12 @@ def choose(tx: sa.Connection, offers: Offers, key: str) -> Chosen | None:
     )
     row = tx.execute(query).one_or_none()
     return Chosen(*row) if row else None
+
+
+def data(tx: sa.Connection, offers: Offers, key: str | None) -> dict[str, Any]:
+    """What is written for the provider about a load balancer's choice; empty if it has none."""
+    chosen = choose(tx, offers, key) if key is not None else None
+    return dict(json.loads(chosen.data)) if chosen else {}
 
 
 def hold(tx: sa.Connection, offers: Offers, key: str) -> bool:

@@ -17,10 +17,10 @@ from octavia.db import tables as t
 from octavia.domain.statuses import AmphoraStatus as A
 from octavia.domain.statuses import OperatingStatus as O
 from octavia.domain.statuses import ProvisioningStatus as P
-from octavia.domain.tree import Amphora
+from octavia.domain.tree import Amphora, Topology
 
 _IN_SERVICE: Final = (A.ALLOCATED, A.FAILOVER_STOPPED)
-_UNFINISHED: Final = (A.PENDING_CREATE, A.BOOTING, A.ERROR)
+_UNFINISHED: Final = (A.PENDING_CREATE, A.BOOTING, A.ERROR, A.PENDING_DELETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Fleet:
     :param silent: those of them that are, the longest first.
     :param resumed: (amphora, load balancer) of those that are FAILOVER_STOPPED and heard again.
     :param failed: load balancers with an amphora that was judged dead within the window.
-    :param unfinished: load balancers with an amphora that is marked failed or still being made.
+    :param unfinished: load balancers with an amphora that is marked failed, going, missing or still being
+        made.
     """
 
     total: int
@@ -90,9 +91,7 @@ def fleet(tx: sa.Connection, cutoff: datetime, window_start: datetime) -> Fleet:
     judged = amphora.c.failed_at.is_not(None)
     recent = sa.or_(amphora.c.failed_at >= window_start, sa.and_(judged, amphora.c.status == A.ERROR))
     failed = tx.execute(sa.select(amphora.c.load_balancer_id).where(recent)).scalars()
-    unfinished = tx.execute(
-        sa.select(amphora.c.load_balancer_id).where(amphora.c.status.in_(_UNFINISHED))
-    ).scalars()
+    unfinished = tx.execute(_unfinished()).scalars()
     return Fleet(
         total=total,
         silent=tuple(
@@ -122,9 +121,11 @@ def fail(
 ) -> bool:
     """Mark an amphora failed and queue its load balancer; False if it has been heard meanwhile.
 
-    :param limited: it counts towards the velocity limit.
+    :param limited: it counts towards the velocity limit, and it has to wait while its peer is replaced.
     """
     _lock(tx, silent.load_balancer_id)
+    if limited and tx.execute(_unfinished(silent.load_balancer_id)).first() is not None:
+        return False  # since the judge looked its peer was lost: this may be the one that serves
     marked = tx.execute(
         sa.update(t.amphora)
         .where(t.amphora.c.id == silent.amphora_id, t.amphora.c.status.in_(_IN_SERVICE), _unheard(cutoff))
@@ -168,6 +169,26 @@ def repair(tx: sa.Connection, silent: Silent, why: str | None, now: datetime) ->
     heartbeats.request_repair(tx, silent.load_balancer_id, [silent.amphora_id], now)
     if why is not None:
         events.record(tx, silent.load_balancer_id, now, why)
+
+
+def _unfinished(load_balancer_id: str | None = None) -> sa.Select[tuple[str]]:
+    """Load balancers, or this one, in which not every amphora that there should be was ever configured."""
+    amphora, lb = t.amphora, t.load_balancer
+    complete = sa.and_(amphora.c.status.in_(_IN_SERVICE), amphora.c.generation > 0)
+    wanted = sa.case((lb.c.topology == Topology.ACTIVE_STANDBY, 2), else_=1)
+    query = (
+        sa.select(amphora.c.load_balancer_id)
+        .join(lb, lb.c.id == amphora.c.load_balancer_id)
+        .group_by(amphora.c.load_balancer_id, lb.c.topology)
+        .having(
+            sa.or_(
+                sa.func.sum(sa.case((amphora.c.status.in_(_UNFINISHED), 1), else_=0)) > 0,
+                sa.func.sum(sa.case((complete, 1), else_=0)) < wanted,
+            )
+        )
+        .where(lb.c.provisioning_status != P.DELETED)
+    )
+    return query if load_balancer_id is None else query.where(lb.c.id == load_balancer_id)
 
 
 def _show_loss(tx: sa.Connection, load_balancer_id: str, cutoff: datetime) -> None:

@@ -307,6 +307,7 @@ amphora = _table(
     Column("config_digest", String(64)),
     Column("replace_requested", Moment),
     Column("unreachable_since", Moment),
+    Column("config_requested", Moment),
     # When silence was judged to be death; counts towards the healer's velocity limit.
     Column("failed_at", Moment, index=True),
 )

@@ -559,6 +559,11 @@ def _complete(tx: sa.Connection, view: View, records: Sequence[Record]) -> None:
             view.complete(record)
 
 
+def ping(tx: sa.Connection) -> None:
+    """Ask the database for nothing but an answer."""
+    tx.execute(sa.select(1)).scalar()
+
+
 def exists(tx: sa.Connection, view: View, object_id: str) -> bool:
     """Is there such an object?"""
     query = sa.select(view.id).where(view.id == object_id)

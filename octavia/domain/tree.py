@@ -400,6 +400,7 @@ class Amphora:
     :param config_digest: SHA-256 of what it has acknowledged, rendered; None when not known.
     :param replace_requested: when a failover was asked for; it is replaced, make before break.
     :param unreachable_since: when contact was lost; None while it answers.
+    :param config_requested: when a new configuration of its agent was asked for; None once it has it.
     """
 
     id: str
@@ -427,6 +428,7 @@ class Amphora:
     plugged_networks: tuple[str, ...] = ()
     replace_requested: datetime | None = None
     unreachable_since: datetime | None = None
+    config_requested: datetime | None = None
 
     @property
     def is_serving(self) -> bool:

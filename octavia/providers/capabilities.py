@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What flavors and availability zones of the amphora provider may say (contract: api.md sections 15, 17, 18)."""
+"""What flavors and availability zones of the amphora provider can say (contract: api.md 15, 17, 18)."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -29,7 +29,7 @@ from octavia.worker.steps.amphora import (
     Retire,
     UnplugNetworks,
 )
-from octavia.worker.steps.configuration import Push, acknowledgement
+from octavia.worker.steps.configuration import Push, UpdateAgentConfiguration, acknowledgement
 from octavia.worker.steps.contract import Step
 from octavia.worker.steps.load_balancer import ReleaseVip
 
@@ -212,6 +212,8 @@ def _configured(
         steps.append(Push(key))
     if plugged - wanted:
         steps.append(UnplugNetworks())
+    if row.config_requested:
+        steps.append(UpdateAgentConfiguration())
     return tuple(steps)
 
 

@@ -292,8 +292,9 @@ def test_a_pool_knows_the_listeners_whose_policies_can_lead_to_it(ground: Ground
         shown = ground.api.get(f"/pools/{ground.pool['id']}")["pool"]["listeners"]
         updated = ground.api.put(f"/pools/{ground.pool['id']}", {"pool": {}})["pool"]["listeners"]
         tree = ground.api.get(f"/loadbalancers/{ground.lb['id']}/status")["statuses"]["loadbalancer"]
-        in_tree = [one["id"] for one in tree["listeners"][0]["pools"]] == [ground.pool["id"]]
-        assert (shown == [{"id": ground.listener["id"]}]) is in_tree
+        ids = [str(one["id"]) for one in tree["listeners"][0]["pools"]]
+        in_tree = ids == [str(ground.pool["id"])]
+        assert bool(shown == [{"id": ground.listener["id"]}]) == in_tree
         assert shown == updated
         return in_tree
 

@@ -281,6 +281,41 @@ def test_one_amphora_fails_over_alone(api: Api) -> None:
     api.fault("PUT", "//v2/octavia/amphorae/nope/failover", code=404)
 
 
+def test_an_agents_configuration_is_asked_for_and_no_status_moves(api: Api) -> None:
+    lb = api.load_balancer()
+    first, second = amphora(api, 1, lb), amphora(api, 2, lb)
+    api.settle()
+    before = api.rows(sa.select(t.load_balancer))
+    rings = api.doorbell.rings
+    assert api.put(f"//v2/octavia/amphorae/{first}/config", code=202) is None
+    asked = {row["id"]: row["config_requested"] is not None for row in api.rows(sa.select(t.amphora))}
+    assert asked == {first: True, second: False}
+    assert api.rows(sa.select(t.load_balancer)) == before
+    assert len(api.rows(sa.select(t.work))) == 1
+    assert api.doorbell.rings == rings + 1
+    api.fault("PUT", "//v2/octavia/amphorae/nope/config", code=404)
+    api.fault("PUT", f"//v2/octavia/amphorae/{first}/config?x=1", code=400)
+    api.delete(f"/loadbalancers/{lb['id']}")
+    api.fault("PUT", f"//v2/octavia/amphorae/{first}/config", code=409)
+
+
+def test_only_a_failed_amphora_can_be_deleted(api: Api) -> None:
+    lb = api.load_balancer()
+    well, failed = amphora(api, 1, lb), amphora(api, 2, lb, "ERROR")
+    stray = amphora(api, 3, {"id": None}, "ERROR")
+    api.settle()
+    fault = api.fault("DELETE", f"//v2/octavia/amphorae/{well}", code=409)
+    assert fault == f"amphora {well} is immutable and cannot be updated."
+    assert api.rows(sa.select(t.work)) == []
+    api.delete(f"//v2/octavia/amphorae/{failed}")
+    assert len(api.rows(sa.select(t.work))) == 1
+    api.delete(f"//v2/octavia/amphorae/{stray}")
+    statuses = {row["id"]: row["status"] for row in api.rows(sa.select(t.amphora))}
+    assert statuses == {well: "ALLOCATED", failed: "PENDING_DELETE", stray: "PENDING_DELETE"}
+    api.fault("DELETE", f"//v2/octavia/amphorae/{failed}", code=409)
+    assert api.fault("DELETE", "//v2/octavia/amphorae/nope", code=404) == "Amphora nope not found."
+
+
 def test_amphorae_are_shown_and_filtered(api: Api) -> None:
     one, other = api.load_balancer(), api.load_balancer(project_id="other")
     first, second = amphora(api, 1, one), amphora(api, 2, other)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quotas: what they show, what they refuse, what counts (contract: api.md section 13)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from octavia.api.settings import ApiSettings
 from octavia.db import tables as t
-from octavia.db.engine import Database
+from octavia.db.engine import Database, create_engine
 from octavia.domain.quota import NO_LIMITS
 from tests.api.conftest import Api
 
@@ -211,7 +212,15 @@ def test_projects_are_recorded_at_their_first_use(enforcing: Api) -> None:
     assert [one["project_id"] for one in enforcing.get("/quotas")["quotas"]] == ["first"]
 
 
-def at_once(api: Api, creations: int, limit: int) -> None:
+# Together
+
+
+def limited(database: Database) -> Api:
+    """Many threads need a database that is not in memory, where they would share one connection."""
+    return Api(database, ApiSettings(enforce_quotas=True))
+
+
+def make_load_balancers_at_once(api: Api, creations: int, limit: int) -> None:
     """Many parallel creations leave exactly as many load balancers and ports as there may be."""
     limits(api, load_balancer=limit)
     body = {"loadbalancer": {"vip_subnet_id": api.subnet}}
@@ -225,12 +234,8 @@ def at_once(api: Api, creations: int, limit: int) -> None:
     assert api.rows(sa.select(t.reservation)) == []
 
 
-def test_two_hundred_creations_against_a_quota_of_ten_make_ten(database: Database) -> None:
-    at_once(Api(database, ApiSettings(enforce_quotas=True)), creations=200, limit=10)
-
-
-def test_members_of_several_pools_are_counted_exactly(database: Database) -> None:
-    api = Api(database, ApiSettings(enforce_quotas=True))
+def make_members_at_once(api: Api) -> None:
+    """Members of several load balancers are counted exactly, though each locks its own."""
     pools = [api.pool(api.load_balancer()) for _ in range(4)]
     limits(api, member=10)
 
@@ -242,3 +247,19 @@ def test_members_of_several_pools_are_counted_exactly(database: Database) -> Non
         codes = list(threads.map(create, range(40)))
     assert sorted(codes) == [201] * 10 + [403] * 30
     assert len(api.rows(sa.select(t.member))) == 10
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[Database]:
+    engine = create_engine(f"sqlite:///{tmp_path}/octavia.sqlite")
+    t.metadata.create_all(engine)
+    yield Database(engine)
+    engine.dispose()
+
+
+def test_forty_creations_against_a_quota_of_ten_make_ten(on_disk: Database) -> None:
+    make_load_balancers_at_once(limited(on_disk), creations=40, limit=10)
+
+
+def test_members_of_several_load_balancers_are_counted_exactly(on_disk: Database) -> None:
+    make_members_at_once(limited(on_disk))

@@ -4,13 +4,16 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from octavia.api.cors import Cors
 from octavia.api.identity import check_strategy
 from octavia.api.settings import ApiSettings, check_binding
-from octavia.domain.errors import Terminal
+from octavia.db import views
+from octavia.domain.errors import Terminal, Transient
 from tests.api.conftest import Api
 
 
@@ -63,9 +66,11 @@ def test_unknown_paths_are_404_in_both_shapes_at_once(api: Api, path: str) -> No
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PATCH", "/loadbalancers", "GET, POST, OPTIONS"),
-        ("PUT", "/providers/x", None),
-        ("HEAD", "/loadbalancers", "GET, POST, OPTIONS"),
+        ("PATCH", "/loadbalancers", "PUT, DELETE, GET, POST, OPTIONS"),
+        ("PUT", "/providers/x/y", None),
+        ("GET", "/providers/x", "OPTIONS"),
+        ("POST", "/quotas", "GET, OPTIONS"),
+        ("HEAD", "/loadbalancers", "PUT, DELETE, GET, POST, OPTIONS"),
         ("POST", "/loadbalancers/x/status", "GET, OPTIONS"),
         ("GET", "/loadbalancers/x/failover", "PUT, OPTIONS"),
     ],
@@ -77,7 +82,124 @@ def test_methods_that_a_resource_lacks_are_405_and_name_the_others(
     if allowed is None:
         assert result.status_code == 404
         return
-    assert (result.status_code, result.headers["allow"]) == (405, allowed)
+    assert result.status_code == 405
+    assert set(result.headers["allow"].split(", ")) == set(allowed.split(", "))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("loadbalancers", "listeners", "pools", "healthmonitors", "l7policies", "flavors", "flavorprofiles"),
+        *("availabilityzones", "availabilityzoneprofiles", "l7policies/x/rules"),
+    ],
+)
+def test_a_collection_is_neither_changed_nor_deleted(api: Api, path: str) -> None:
+    for method in ("PUT", "DELETE"):
+        assert api.fault(method, f"/{path}", {}, code=400) == "Missing argument: id"
+    assert api.fault("DELETE", "/pools/x/members", code=400) == "Missing argument: id"
+
+
+# Health check
+
+
+def test_health_is_told_where_it_is_enabled(make_api: Callable[..., Api]) -> None:
+    api = make_api(healthcheck_enabled=True)
+    for accept, media_type, text in (
+        (None, "text/plain; charset=utf-8", "OK"),
+        ("*/*", "text/plain; charset=utf-8", "OK"),
+        ("image/png", "text/plain; charset=utf-8", "OK"),
+        ("application/json", "application/json", '{"detailed": false, "reasons": ["OK"]}'),
+    ):
+        headers = {"Accept": accept} if accept else {}
+        result = api.request("GET", "//healthcheck", headers=headers)
+        assert (result.status_code, result.headers["content-type"], result.text) == (200, media_type, text)
+    html = api.request("GET", "//healthcheck", headers={"Accept": "text/html"})
+    assert "<p>OK</p>" in html.text
+    head = api.request("HEAD", "//healthcheck")
+    assert (head.status_code, head.content) == (200, b"")
+    for method in ("POST", "PUT", "DELETE"):
+        api.fault(method, "//healthcheck", code=405)
+
+
+def test_health_is_bad_without_a_database_and_is_not_asked_for_all_the_time(
+    make_api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api(healthcheck_enabled=True, healthcheck_refresh_interval=5)
+
+    def break_down(_tx: Any) -> None:
+        raise Transient("secret")
+
+    def health() -> tuple[int, str]:
+        result = api.request("GET", "//healthcheck")
+        return result.status_code, result.text
+
+    assert health() == (200, "OK")
+    monkeypatch.setattr(views, "ping", break_down)
+    assert health() == (200, "OK")
+    api.clock.time += timedelta(seconds=5)
+    assert health() == (503, "UNAVAILABLE")
+    monkeypatch.undo()
+    assert health() == (503, "UNAVAILABLE")
+    api.clock.time += timedelta(seconds=5)
+    assert health() == (200, "OK")
+
+
+# Browsers
+
+
+PAGE = "https://horizon.example"
+
+
+def cors(api: Api, method: str, path: str = "/pools", **headers: str) -> dict[str, str]:
+    """What an answer tells the browser."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    result = api.request(method, path, headers=sent)
+    known = ("access-control-", "vary")
+    return {name: value for name, value in result.headers.items() if name.startswith(known)}
+
+
+def test_no_page_may_call_unless_it_is_configured(api: Api, make_api: Callable[..., Api]) -> None:
+    assert cors(api, "GET", Origin=PAGE) == {}
+    allowing = make_api(cors=Cors(allowed_origin=(PAGE,)))
+    assert cors(allowing, "GET", Origin="https://evil.example") == {"vary": "Origin"}
+    assert cors(allowing, "GET") == {}
+
+
+def test_a_configured_page_may_call_and_read_errors_too(make_api: Callable[..., Api]) -> None:
+    api = make_api(cors=Cors(allowed_origin=(PAGE,)))
+    wanted = {
+        "vary": "Origin",
+        "access-control-allow-origin": PAGE,
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "X-Auth-Token,X-Openstack-Request-Id",
+    }
+    for path in ("/pools", "/pools/nope", "//nope", "/pools?limit=x"):
+        assert cors(api, "GET", path, Origin=PAGE) == wanted
+
+
+def test_a_browser_may_ask_before_it_calls(make_api: Callable[..., Api]) -> None:
+    api = make_api(cors=Cors(allowed_origin=(PAGE,)))
+
+    def asked(method: str, headers: str = "") -> dict[str, str]:
+        more = {"Access_Control_Request_Headers": headers} if headers else {}
+        return cors(api, "OPTIONS", Origin=PAGE, Access_Control_Request_Method=method, **more)
+
+    assert asked("PUT", "x-auth-token, Content-Type") == {
+        "vary": "Origin",
+        "access-control-allow-origin": PAGE,
+        "access-control-allow-credentials": "true",
+        "access-control-max-age": "3600",
+        "access-control-allow-methods": "PUT",
+        "access-control-allow-headers": "x-auth-token,Content-Type",
+    }
+    assert asked("PATCH") == {"vary": "Origin"}
+    assert asked("GET", "X-Other") == {"vary": "Origin"}
+
+
+def test_every_page_may_be_allowed_but_without_credentials(make_api: Callable[..., Api]) -> None:
+    found = cors(make_api(cors=Cors(allowed_origin=("*",))), "GET", Origin=PAGE)
+    assert found["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in found
 
 
 def test_options_need_nothing(api: Api) -> None:
@@ -181,6 +303,10 @@ def test_query_parameters_of_a_show_are_ignored(api: Api) -> None:
         ("/pools/{}/members/x", "Pool"),
         ("/healthmonitors/{}", "Health Monitor"),
         ("/l7policies/{}", "L7 Policy"),
+        ("/flavors/{}", "Flavor"),
+        ("/flavorprofiles/{}", "Flavor Profile"),
+        ("/availabilityzones/{}", "Availability Zone"),
+        ("/availabilityzoneprofiles/{}", "Availability Zone Profile"),
         ("/l7policies/{}/rules", "L7 Policy"),
         ("/l7policies/{}/rules/x", "L7 Policy"),
         ("//v2/octavia/amphorae/{}", "Amphora"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The judge over real databases, with compute and agents in memory and a clock of its own."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,9 +94,18 @@ class Scene:
     def set_status(self, amphora_id: str, status: AmphoraStatus) -> None:
         self.database.write(lambda tx: amphorae.update(tx, amphora_id, self.clock.at, status=status))
 
-    def replaced(self, amphora_id: str) -> None:
-        """The worker has done its part."""
-        self.database.write(lambda tx: amphorae.delete(tx, amphora_id, self.clock.at))
+    def replaced(self, amphora_id: str, replacement: str | None) -> None:
+        """The worker has taken an amphora away, and perhaps made another."""
+
+        def change(tx: sa.Connection) -> None:
+            gone = amphorae.get(tx, amphora_id)
+            assert gone is not None
+            amphorae.delete(tx, amphora_id, self.clock.at)
+            if replacement:
+                new = replace(gone, id=replacement, status=AmphoraStatus.ALLOCATED)
+                amphorae.insert(tx, new, self.clock.at)
+
+        self.database.write(change)
 
     def due(self) -> list[str]:
         with self.database.read() as tx:
@@ -211,8 +221,20 @@ def test_both_of_a_pair_are_dead_and_one_comes_after_the_other(scene: Scene) -> 
     scene.have(PAIR)
     scene.hear(ACTIVE, STANDBY)
     assert scene.pass_time(120, ACTIVE, STANDBY) == [(ACTIVE, Ruling.REPLACE)]
-    scene.replaced(ACTIVE)
+    scene.replaced(ACTIVE, uuid(4711))
     assert scene.pass_time(10, STANDBY) == [(STANDBY, Ruling.REPLACE)]
+
+
+@pytest.mark.parametrize("going", [True, False])
+def test_the_last_of_a_pair_waits_until_its_peer_is_replaced(scene: Scene, going: bool) -> None:
+    scene.have(PAIR)
+    scene.hear(ACTIVE, STANDBY)
+    assert scene.pass_time(120, ACTIVE, STANDBY) == [(ACTIVE, Ruling.REPLACE)]
+    if going:
+        scene.set_status(ACTIVE, AmphoraStatus.PENDING_DELETE)
+    else:
+        scene.replaced(ACTIVE, None)
+    assert scene.pass_time(60, STANDBY) == []
 
 
 def test_both_of_a_pair_are_gone_and_nothing_is_lost_by_replacing_them_at_once(scene: Scene) -> None:

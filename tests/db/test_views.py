@@ -45,9 +45,7 @@ from tests.api.test_quotas import (
     test_a_graph_is_counted_whole_and_nothing_of_it_is_left,
     test_each_resource_has_its_limit,
     test_limits_are_set_and_go_back_to_the_defaults,
-    test_members_of_several_pools_are_counted_exactly,
     test_the_list_has_the_projects_with_a_record_and_can_be_cut_and_filtered,
-    test_two_hundred_creations_against_a_quota_of_ten_make_ten,
 )
 
 

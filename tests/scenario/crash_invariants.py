@@ -101,7 +101,7 @@ def _column(database: sqlite3.Connection, query: str) -> list[str]:
 # --- rows -------------------------------------------------------------------------------------
 
 
-# Replacements are shown for some seconds after they are done: SEMANTICS of statuses, for pollers.
+# A replacement that is done is shown for some seconds more, so that pollers see it.
 _SHOWN: Final = """
     select lb.id from load_balancer lb
     join status_reason on object_id = lb.id and code = 'REPLACING'

@@ -167,7 +167,9 @@ class Machine:
             with suppress(httpx.TransportError):
                 self.client.get("/", timeout=2)
                 return True
-            assert time.monotonic() < deadline, f"the API does not answer within {within:g} s"
+            assert time.monotonic() < deadline, (
+                f"the API does not answer within {within:g} s: {self.last_words()}"
+            )
             time.sleep(POLL_S)
         return False
 

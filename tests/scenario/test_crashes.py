@@ -2,8 +2,8 @@
 """SIGKILL at every fail-point and at random moments: nothing stuck, nothing leaked, nobody else disturbed.
 
 ``OCTAVIA_EVERY_FAILPOINT=1`` kills at each call and commit of an operation in both topologies, instead of at
-the first of each name in one. ``OCTAVIA_RANDOM_KILLS=100`` kills that often, instead of for a
-minute; ``OCTAVIA_RANDOM_SEED`` plays a printed seed again. See ``docs/contributor/crash-safety.md``.
+the first of each name in one. ``OCTAVIA_RANDOM_KILLS=100`` kills that often, instead of for some seconds;
+``OCTAVIA_RANDOM_SEED`` plays a printed seed again. See ``docs/contributor/crash-safety.md``.
 """
 
 import os
@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -38,7 +38,7 @@ RANDOM_KILLS: Final = int(os.environ.get("OCTAVIA_RANDOM_KILLS", "0"))
 RANDOM_SEED: Final = int(os.environ.get("OCTAVIA_RANDOM_SEED", "0")) or random.SystemRandom().randrange(
     1, 10**6
 )
-RANDOM_SECONDS: Final = 60.0  # how long random kills go on where nobody says how many
+RANDOM_SECONDS: Final = 30.0  # how long random kills go on where nobody says how many
 
 # These names cover several different commits each, so each occurrence is a point of its own.
 _SHARED_NAMES: Final = ("commit worker.world.Branch.record", "commit api.handlers.load_balancers._make")
@@ -254,15 +254,17 @@ class Subject:
             self._town.check()
 
 
-def kill_everywhere(town: Town, *operations: Operation, known: Collection[str] = ()) -> set[str]:
+def kill_everywhere(
+    town: Town, *operations: Operation, skip: Callable[[str], bool] = lambda name: False
+) -> set[str]:
     """Each operation once undisturbed and once a point, taking turns.
 
-    :param known: names of points that need not be tried again.
+    :param skip: names of points that need not be tried, unless all of them are asked for.
     :returns: the names of all points.
     """
     killer = Killer(town)
     points = [points_of(town, one) for one in operations]
-    chosen = [[one for one in each if EVERY or _name(one) not in known] for each in points]
+    chosen = [[one for one in each if EVERY or not skip(_name(one))] for each in points]
     for turn in zip_longest(*chosen):
         for operation, point in zip(operations, turn, strict=True):
             if point:
@@ -293,12 +295,13 @@ def test_create_and_delete_survive_a_kill_at_every_point(town: Town, subject: Su
         subject.be_absent()
         town.configure(topology)
         town.restart()
-        known |= kill_everywhere(
+        passed = kill_everywhere(
             town,
             Operation(subject.create, subject.be_absent),
             Operation(subject.delete, subject.be_there),
-            known=known,
+            skip=known.__contains__,
         )
+        known.update(passed)
 
 
 def test_changes_of_members_survive_a_kill_at_every_point(town: Town, subject: Subject) -> None:
@@ -315,12 +318,18 @@ def test_changes_of_members_survive_a_kill_at_every_point(town: Town, subject: S
 
 def test_failover_survives_a_kill_at_every_point(town: Town, subject: Subject) -> None:
     known: set[str] = set()
+
+    def skip(name: str) -> bool:
+        # Before a call of a driver the world is as it was at the point before. This operation takes longest,
+        # so it tries only one of the two.
+        return name in known or (not name.startswith("commit ") and name.endswith(" before"))
+
     for topology in ("SINGLE", "ACTIVE_STANDBY"):
         subject.be_absent()
         town.configure(topology)
         town.restart()
         subject.be_there()
-        known |= kill_everywhere(town, Operation(subject.fail_over), known=known)
+        known.update(kill_everywhere(town, Operation(subject.fail_over), skip=skip))
 
 
 def test_a_start_survives_a_kill_at_every_point(town: Town) -> None:
@@ -422,6 +431,23 @@ def test_nothing_is_lost_or_left_by_kills_at_random_moments(town: Town) -> None:
 
 
 # --- other deaths -----------------------------------------------------------------------------
+
+
+def test_a_first_start_can_be_killed_at_any_moment() -> None:
+    """While it makes its authorities, its networks and its database."""
+    say(f"OCTAVIA_RANDOM_SEED={RANDOM_SEED}")
+    chance = random.Random(RANDOM_SEED)
+    with opened_machine() as machine:
+        machine.preload()
+        for _ in range(10):
+            controller = machine.launch()
+            controller.ended(within=chance.uniform(0.02, 0.6))
+            controller.kill()
+        machine.serve("8081", 8081)
+        machine.start()
+        tenant = Tenant(machine)
+        tenant.create({8081: 1})
+        check(machine, tenant.accounts.values())
 
 
 def test_an_idle_controller_can_be_killed_and_started_again(town: Town, subject: Subject) -> None:

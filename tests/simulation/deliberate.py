@@ -15,7 +15,7 @@ from unittest import mock
 import sqlalchemy as sa
 
 from octavia.dataplane.haproxy.render import Rendered
-from octavia.db import reservations, statuses, work
+from octavia.db import purge, reservations, statuses, work
 from octavia.db import tables as t
 from octavia.domain.tree import Amphora, Role
 from octavia.drivers.amphora.memory import MemoryAmphorae
@@ -147,7 +147,8 @@ FAULTS: Final = (
     DeliberateFault("a lease comes with the old fence", [(work, "take", _take_without_a_new_number)]),
     DeliberateFault("agents obey whoever speaks", [(MemoryAmphorae, "_fenced", _obey)]),
     DeliberateFault(
-        "work is finished though more was announced", [(work, "finish", _finish_whatever_was_announced)]
+        "work is finished though more was announced, and nobody looks for what was forgotten",
+        [(work, "finish", _finish_whatever_was_announced), (purge, "forgotten", _both([]))],
     ),
     DeliberateFault("a change is not announced", [(work, "announce", _both(None))]),
     DeliberateFault("later writes settle as well", [(statuses, "settle_children", _settle_everything)]),

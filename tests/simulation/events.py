@@ -114,6 +114,14 @@ def draw(seed: int) -> tuple[Event, ...]:
         events.append(Event(_near(rng, moments), "away", rng.choice(_SERVICES), 0, rng.uniform(2, 120)))
     for _ in range(rng.choice((0, 0, 1, 2))):
         events.append(Event(_near(rng, moments), "crash", "", rng.randrange(1000)))
+    if rng.random() < 0.15:
+        # A creation that stands still for long between its port and its row.
+        at_s = rng.uniform(0, TURMOIL_S)
+        pause = Fault("network.create_vip_port", Moment.AFTER, Blow.PAUSE, rng.uniform(61, 300))
+        events += [
+            Event(at_s, "fault", fault=pause),
+            Event(at_s + 0.1, "tenant", "create", rng.randrange(1000)),
+        ]
     if rng.random() < 0.3:
         events.append(Event(rng.uniform(0, TURMOIL_S), "noise", "", 0, rng.uniform(30, 300)))
     if rng.random() < 0.1:

@@ -248,6 +248,9 @@ class Peace:
             one
             for (one,) in raw.execute("SELECT id FROM load_balancer WHERE provisioning_status != 'DELETED'")
         ]
+        orphans = list(self._orphans(set(ids)))
+        # Before a database that knows nothing of so much, the sweep stops and calls a human.
+        stopped = self._ledger.restored and len(orphans) > _STRANGE
         with self._controller.database.look() as tx:
             for lb_id in ids:
                 lb = tree.load(tx, lb_id)
@@ -255,10 +258,11 @@ class Peace:
                 rows = amphorae.of_load_balancer(tx, lb_id)
                 yield from self._settled(lb, {one.object_id for one in explain.reasons(tx, lb_id)})
                 yield from self._live(lb, rows)
+                owners = self._world.owners(lb_id)
+                if len(owners) != 1 and not stopped:
+                    yield "one owner of each VIP", f"{lb_id} has {owners}"
         yield from self._promises()
-        orphans = list(self._orphans(set(ids)))
-        if not self._ledger.restored or len(orphans) <= _STRANGE:
-            # Before a database that knows nothing of so much, the sweep stops and calls a human.
+        if not stopped:
             yield from orphans
 
     def _settled(self, lb: LoadBalancer, reasons: set[str]) -> Iterator[tuple[str, str]]:
@@ -320,9 +324,6 @@ class Peace:
             # What was deleted after the backup was made is gone, whatever a restored database says.
             if port_id not in ports and not self._ledger.restored:
                 yield "every address has its port", f"port {port_id} of {lb.id} is gone"
-        owners = self._world.owners(lb.id)
-        if len(owners) != 1:
-            yield "one owner of each VIP", f"{lb.id} has {owners}"
 
     def _promises(self) -> Iterator[tuple[str, str]]:
         raw = self._controller.raw

@@ -34,6 +34,15 @@ CASES = {
         Event(70.0, "away", "management", 0, 120.0),
         Event(71.0, "tenant", "add_listener", 708),
     ),
+    "while one of a pair is being taken away, silence of the other is no reason to lose it too": (
+        Event(118.4, "tenant", "create", 691),
+        Event(
+            400.5,
+            "fault",
+            fault=Fault("network.ports_of_amphora", Moment.AFTER, Blow.PAUSE, 53.2),
+        ),
+        Event(408.2, "away", "management", 0, 119.6),
+    ),
 }
 
 

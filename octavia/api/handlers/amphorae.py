@@ -4,9 +4,10 @@
 from octavia.api import query, reading
 from octavia.api.schemas.amphora import AMPHORA
 from octavia.api.service import Answer, Call
-from octavia.db import amphorae, statuses, views
+from octavia.db import amphorae, statuses, tree, views, work
 from octavia.db.engine import Connection
 from octavia.domain import rules
+from octavia.domain.errors import NotFound
 from octavia.domain.tree import LoadBalancer
 
 
@@ -43,3 +44,48 @@ def fail_over(call: Call, amphora_id: str) -> Answer:
         also=stamp,
     )
     return Answer(202)
+
+
+def configure(call: Call, amphora_id: str) -> Answer:
+    """PUT /amphorae/{id}/config: its agent gets its configuration anew. No status moves."""
+    query.only(call.query)
+    service = call.service
+
+    def change(tx: Connection) -> None:
+        load_balancer_id = views.load_balancer_of_amphora(tx, amphora_id)
+        lb = tree.lock(tx, load_balancer_id)
+        rules.stays("Load Balancer", lb)
+        now = service.clock.now()
+        amphorae.request_agent_configuration(tx, amphora_id, now)
+        work.announce(tx, lb.id, now)
+
+    service.database.write(change)
+    service.doorbell.ring()
+    return Answer(202)
+
+
+def delete(call: Call, amphora_id: str) -> Answer:
+    """DELETE /amphorae/{id}: one that has failed is taken away, with what it owned."""
+    query.only(call.query)
+    service = call.service
+
+    def change(tx: Connection) -> None:
+        now = service.clock.now()
+        owner = _lock_owner(tx, amphora_id)
+        if not amphorae.request_deletion(tx, amphora_id, now):
+            views.check_exists(tx, views.AMPHORA, amphora_id)
+            raise rules.immutable("amphora", amphora_id)
+        if owner:
+            work.announce(tx, owner, now)
+
+    service.database.write(change)
+    service.doorbell.ring()
+    return Answer(204)
+
+
+def _lock_owner(tx: Connection, amphora_id: str) -> str | None:
+    """Its load balancer's id; None if it has none, then housekeeping takes it away."""
+    try:
+        return tree.lock(tx, views.load_balancer_of_amphora(tx, amphora_id)).id
+    except NotFound:
+        return None

@@ -113,3 +113,11 @@ class AmphoraDriver(Protocol):
 
     def update_certificate(self, amphora: Amphora, bundle: bytes, *, fence: int) -> None:
         """Give the agent a new server certificate (PEM: certificate, then key)."""
+
+    def update_agent_configuration(self, amphora: Amphora, configuration: bytes, *, fence: int) -> bool:
+        """Give the agent a new configuration file of its own.
+
+        :returns: False if the agent is too old to take one.
+        :raises Unreachable: nothing was done.
+        :raises Fenced: a higher fencing number has been seen.
+        """

@@ -31,6 +31,7 @@ class AgentState:
     networks: tuple[tuple[str, Port, tuple[Subnet, ...]], ...] = ()
     vrrp_state: str | None = None
     certificate: bytes | None = None
+    agent_configuration: bytes | None = None
 
 
 class MemoryAmphorae(Faulty):
@@ -117,6 +118,12 @@ class MemoryAmphorae(Faulty):
     def update_certificate(self, amphora: Amphora, bundle: bytes, *, fence: int) -> None:
         """See the contract."""
         self._states[amphora.id] = replace(self._fenced(amphora, fence), certificate=bundle)
+
+    @gated
+    def update_agent_configuration(self, amphora: Amphora, configuration: bytes, *, fence: int) -> bool:
+        """See the contract."""
+        self._states[amphora.id] = replace(self._fenced(amphora, fence), agent_configuration=configuration)
+        return True
 
     def _reach(self, amphora: Amphora) -> AgentState:
         running = amphora.compute_id is not None and self._compute.is_running(amphora.compute_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from octavia.dataplane.cloud_init.agent_conf import AGENT_CONF, CLIENT_CA, SERVER_CERT
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
-from octavia.db import amphorae, events, statuses
+from octavia.db import amphorae, events, offers, statuses
 from octavia.db.engine import Connection
 from octavia.domain.errors import Terminal, Transient
 from octavia.domain.statuses import AmphoraStatus
@@ -86,6 +86,7 @@ class CreateServer:
             return Done()
         issued = branch.world.certificates.issue(row.id)
         conf = render_agent_conf(branch.settings.agent, amphora_id=row.id, topology=branch.lb.topology)
+        zone, flavor = _placement(branch)
         spec = AmphoraSpec(
             amphora_id=row.id,
             load_balancer_id=branch.lb.id,
@@ -94,7 +95,8 @@ class CreateServer:
                 SERVER_CERT: issued.bundle,
                 CLIENT_CA: branch.world.certificates.client_ca,
             },
-            availability_zone=branch.lb.availability_zone,
+            availability_zone=zone,
+            compute_flavor=flavor,
             server_group_id=branch.lb.server_group_id,
         )
         server = branch.world.compute.create(spec)
@@ -105,6 +107,17 @@ class CreateServer:
             lb_network_ip=server.lb_network_ip,
         )
         return Done()
+
+
+def _placement(branch: Branch) -> tuple[str | None, str | None]:
+    """Compute's own zone and flavor, as the load balancer's zone and flavor name them."""
+    lb = branch.lb
+    if lb.availability_zone is None and lb.flavor_id is None:
+        return None, None
+    with branch.database.read() as tx:
+        zone = offers.data(tx, offers.ZONES, lb.availability_zone)
+        flavor = offers.data(tx, offers.FLAVORS, lb.flavor_id)
+    return zone.get("compute_zone"), flavor.get("compute_flavor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.dataplane.haproxy import render as haproxy
 from octavia.dataplane.keepalived import render as keepalived
 from octavia.domain.errors import Refused, Unreachable
@@ -96,6 +97,20 @@ class Push:
         return keepalived.render(
             branch.lb, branch.row, branch.peers, branch.settings.keepalived, _vip_subnets(branch)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAgentConfiguration:
+    """The agent has its configuration as it would be rendered today."""
+
+    def apply(self, branch: Branch) -> Outcome:
+        """Render, send, forget that it was asked for."""
+        row = branch.row
+        text = render_agent_conf(branch.settings.agent, amphora_id=row.id, topology=branch.lb.topology)
+        taken = branch.world.amphora.update_agent_configuration(row, text, fence=branch.lease.fence)
+        said = "has a new configuration" if taken else "is too old to take a configuration"
+        branch.record(f"The agent of amphora {row.id} {said}", config_requested=None)
+        return Done(further=True)
 
 
 def _vip_subnets(branch: Branch) -> list[keepalived.VipSubnet]:

@@ -87,7 +87,7 @@ def every_rule() -> tuple[L7Rule, ...]:
     keys = {RuleType.HEADER: "a'b,c|d", RuleType.COOKIE: "sid", RuleType.SSL_DN_FIELD: "CN"}
     fixed = {RuleType.SSL_CONN_HAS_CERT: "true", RuleType.SSL_VERIFY_RESULT: "0"}
     values = ("/plain", '"in quotes"', "-f", "-i", "a'b\"c\\d#e$HOME%[env(HOME)]", "x" * 255)
-    made = []
+    made: list[L7Rule] = []
     for type_ in RuleType:
         for compare in CompareType:
             exact = compare is CompareType.EQUAL_TO

@@ -99,6 +99,7 @@ def test_a_lower_fence_is_refused_by_every_change(world: World) -> None:
         lambda: amphorae.plug_network(amphora, port, network, [subnet], fence=6),
         lambda: amphorae.stop_vrrp(amphora, fence=6),
         lambda: amphorae.update_certificate(amphora, b"", fence=6),
+        lambda: amphorae.update_agent_configuration(amphora, b"", fence=6),
     ):
         with pytest.raises(Fenced) as fenced:
             late()

@@ -94,6 +94,12 @@ CASES = [
     Case("what is ready is configured", SINGLE, (serving("a", S),), [("a", ["Push"])]),
     Case("what is as wanted is left alone", SINGLE, up_to_date(SINGLE, serving("a", S)), []),
     Case(
+        "an agent that is to have its configuration anew gets it",
+        PAIR,
+        up_to_date(PAIR, serving("a", M, config_requested=NOW), serving("b", B)),
+        [("a", ["UpdateAgentConfiguration"])],
+    ),
+    Case(
         "the first of a pair is configured while the second boots",
         PAIR,
         (serving("a", M), building("b", B)),

@@ -7,10 +7,22 @@ from datetime import timedelta
 
 import pytest
 
-from octavia.db.amphorae import Heard, record_heard
+from octavia.db import offers
+from octavia.db.amphorae import Heard, record_heard, request_agent_configuration
+from octavia.db.engine import Connection
+from octavia.db.work import announce
 from octavia.domain.errors import Transient
 from octavia.domain.statuses import AmphoraStatus, OperatingStatus, ProvisioningStatus
-from octavia.domain.tree import LoadBalancer, Role, Topology
+from octavia.domain.tree import (
+    CompareType,
+    L7Action,
+    L7Policy,
+    L7Rule,
+    LoadBalancer,
+    Role,
+    RuleType,
+    Topology,
+)
 from octavia.drivers.amphora.contract import Configuration
 from tests.unit.worker.world import Controller, controller, load_balancer, member
 
@@ -400,3 +412,104 @@ def test_a_monitor_is_online_as_soon_as_it_is_live(world: Controller) -> None:
         pool.health_monitor is None or pool.health_monitor.operating_status is OperatingStatus.ONLINE
         for pool in lb.pools
     )
+
+
+def test_an_agent_gets_its_configuration_anew_once_and_no_status_moves(world: Controller) -> None:
+    lb = settled(world)
+    (row,) = world.amphorae(lb.id)
+    assert world.agents.state(row.id).agent_configuration is None
+    now = world.clock.now()
+
+    def ask(tx: Connection) -> None:
+        request_agent_configuration(tx, row.id, now)
+        announce(tx, lb.id, now)
+
+    world.agents.unreachable.add(row.id)
+    world.database.write(ask)
+    world.passes()
+    assert world.amphorae(lb.id)[0].config_requested == now
+    world.agents.unreachable.clear()
+    world.clock.advance(timedelta(seconds=5))
+    world.passes()
+    assert row.id.encode() in (world.agents.state(row.id).agent_configuration or b"")
+    assert world.amphorae(lb.id)[0].config_requested is None
+    assert world.lb(lb.id).provisioning_status is P.ACTIVE
+    assert world.lb(lb.id).generation == lb.generation
+
+
+def with_policies(world: Controller, *policies: L7Policy) -> LoadBalancer:
+    """A settled load balancer whose first listener gets policies."""
+
+    def add(lb: LoadBalancer) -> LoadBalancer:
+        new = tuple(
+            replace(
+                policy,
+                generation=lb.generation,
+                rules=tuple(replace(rule, generation=lb.generation) for rule in policy.rules),
+            )
+            for policy in policies
+        )
+        return lb.with_listener(replace(lb.listeners[0], l7_policies=new))
+
+    return world.change(settled(world).id, add)
+
+
+def policy_of(world: Controller, lb: LoadBalancer, policy_id: str) -> L7Policy:
+    return next(one for one in world.lb(lb.id).listeners[0].l7_policies if one.id == policy_id)
+
+
+def test_a_rule_that_haproxy_refuses_takes_only_its_policy_along(world: Controller) -> None:
+    def rule(name: str, value: str) -> L7Rule:
+        return L7Rule(id=name, type=RuleType.PATH, compare_type=CompareType.REGEX, value=value)
+
+    good = L7Policy(id="good", action=L7Action.REJECT, position=1, rules=(rule("fine", "^/a"),))
+    bad = L7Policy(id="bad", action=L7Action.REJECT, position=2, rules=(rule("odd", "(?<=a+)"),))
+
+    def refusal(configuration: Configuration) -> str | None:
+        for number, line in enumerate((configuration.haproxy or "").splitlines(), start=1):
+            if "(?<=a+)" in line:
+                return f"[ALERT] (1) : config : parsing [/x:{number}] : invalid regex"
+        return None
+
+    world.agents.refuses = refusal
+    lb = with_policies(world, good, bad)
+    world.passes()
+    assert policy_of(world, lb, "good").provisioning_status is P.ACTIVE
+    failed = policy_of(world, lb, "bad")
+    assert (failed.provisioning_status, failed.rules[0].provisioning_status) == (P.ERROR, P.ERROR)
+    assert world.lb(lb.id).provisioning_status is P.ACTIVE
+    assert world.lb(lb.id).listeners[0].provisioning_status is P.ACTIVE
+    text = configuration(world, lb).haproxy or ""
+    assert "acl fine path" in text
+    assert "odd" not in text
+    world.agents.refuses = lambda _: None
+    world.clock.advance(timedelta(minutes=2))
+    world.passes()
+    assert policy_of(world, lb, "bad").rules[0].provisioning_status is P.ACTIVE
+    assert "acl odd path" in (configuration(world, lb).haproxy or "")
+
+
+def test_amphorae_are_where_and_what_zone_and_flavor_say(world: Controller) -> None:
+    def offer(tx: Connection) -> None:
+        profile = {"name": "p", "provider_name": "amphora"}
+        offers.insert_profile(
+            tx,
+            offers.FLAVOR_PROFILES,
+            profile | {"id": "f-profile", "flavor_data": '{"compute_flavor": "m1.big"}'},
+        )
+        offers.insert_profile(
+            tx,
+            offers.ZONE_PROFILES,
+            profile | {"id": "z-profile", "availability_zone_data": '{"compute_zone": "nova-1"}'},
+        )
+        shared = {"enabled": True, "description": ""}
+        flavor = {"id": "f", "name": "gold", "flavor_profile_id": "f-profile"}
+        offers.insert(tx, offers.FLAVORS, shared | flavor)
+        zone = {"name": "north", "availability_zone_profile_id": "z-profile"}
+        offers.insert(tx, offers.ZONES, shared | zone)
+
+    world.database.write(offer)
+    lb = world.create(load_balancer(world.network, flavor_id="f", availability_zone="north"))
+    world.passes()
+    (row,) = world.amphorae(lb.id)
+    assert (row.cached_zone, row.compute_flavor) == ("nova-1", "m1.big")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""L7 policies and rules, flavors, availability zones.
+"""L7 policies and rules, flavors, availability zones; agents whose configuration is to be pushed.
 
 Revision: 0002
 After: 0001
@@ -66,6 +66,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         **MYSQL,
     )
+    op.add_column("amphora", sa.Column("config_requested", MOMENT, nullable=True))
     _create_flavors()
     _create_availability_zones()
     for table, column in (
