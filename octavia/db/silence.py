@@ -106,7 +106,7 @@ def fleet(tx: sa.Connection, cutoff: datetime, window_start: datetime) -> Fleet:
         ),
         resumed=tuple((row.id, row.load_balancer_id) for row in resumed),
         failed=frozenset(one for one in failed if one),
-        unfinished=frozenset(one for one in unfinished if one),
+        unfinished=frozenset(str(one) for one in unfinished if one),
     )
 
 
