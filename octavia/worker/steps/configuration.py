@@ -30,10 +30,10 @@ def acknowledgement(key: str, excluded: Collection[str]) -> str:
 class Push:
     """The amphora runs the newest generation, as far as HAProxy accepts it.
 
-    :param key: recorded as acknowledged; None for a push that only prepares.
+    :param key: recorded as acknowledged.
     """
 
-    key: str | None = None
+    key: str
 
     def apply(self, branch: Branch) -> Outcome:
         """Render, send, record the acknowledgement."""
@@ -52,9 +52,8 @@ class Push:
             raise
         if applied.reload_reason:
             LOG.info("Amphora %s reloaded HAProxy: %s", row.id, applied.reload_reason)
-        if self.key is not None:
-            digest = acknowledgement(self.key, branch.excluded)
-            branch.record(generation=applied.generation, config_digest=digest, unreachable_since=None)
+        digest = acknowledgement(self.key, branch.excluded)
+        branch.record(generation=applied.generation, config_digest=digest, unreachable_since=None)
         return Done(further=True)
 
     def _apply(self, branch: Branch) -> Applied:
