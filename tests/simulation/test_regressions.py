@@ -43,6 +43,11 @@ CASES = {
         ),
         Event(408.2, "away", "management", 0, 119.6),
     ),
+    "one lost answer of an agent does not make a lost heartbeat a death": (
+        Event(0.0, "tenant", "create", 654),
+        Event(377.7, "fault", fault=Fault("agent.info", Moment.AFTER, Blow.ERROR)),
+        Event(383.2, "amphora", "goes silent", 394, 89.0),
+    ),
 }
 
 
