@@ -15,7 +15,7 @@ from unittest import mock
 import sqlalchemy as sa
 
 from octavia.dataplane.haproxy.render import Rendered
-from octavia.db import purge, reservations, statuses, work
+from octavia.db import reservations, statuses, work
 from octavia.db import tables as t
 from octavia.domain.tree import Amphora, Role
 from octavia.drivers.amphora.memory import MemoryAmphorae
@@ -81,11 +81,6 @@ def _take_without_a_new_number(
     return replace(lease, fence=max(1, lease.fence - 1))
 
 
-def _finish_whatever_was_announced(tx: sa.Connection, lease: work.Lease) -> bool:
-    tx.execute(sa.delete(t.work).where(t.work.c.load_balancer_id == lease.load_balancer_id))
-    return True
-
-
 _settle_children = statuses.settle_children
 
 
@@ -146,10 +141,6 @@ FAULTS: Final = (
     DeliberateFault("the worker writes without looking at its fence", [(work, "guard", _unguarded)]),
     DeliberateFault("a lease comes with the old fence", [(work, "take", _take_without_a_new_number)]),
     DeliberateFault("agents obey whoever speaks", [(MemoryAmphorae, "_fenced", _obey)]),
-    DeliberateFault(
-        "work is finished though more was announced, and nobody looks for what was forgotten",
-        [(work, "finish", _finish_whatever_was_announced), (purge, "forgotten", _both([]))],
-    ),
     DeliberateFault("a change is not announced", [(work, "announce", _both(None))]),
     DeliberateFault("later writes settle as well", [(statuses, "settle_children", _settle_everything)]),
     DeliberateFault("what was deleted stays in its table", [(statuses, "_gone", _both({}))]),
