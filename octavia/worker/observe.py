@@ -12,7 +12,7 @@ from datetime import datetime
 from octavia.db import amphorae, tree
 from octavia.db.amphorae import Heard
 from octavia.db.engine import Database
-from octavia.domain.errors import NotFound
+from octavia.domain.errors import NotFound, Transient
 from octavia.domain.tree import Amphora, LoadBalancer
 from octavia.drivers.compute.contract import ServerStatus
 from octavia.worker.world import Known, World
@@ -62,7 +62,7 @@ def load(database: Database, load_balancer_id: str, known: Desired | None = None
 def observe(desired: Desired, world: World, known: Known) -> Observed:
     """Look at what is in doubt.
 
-    :raises Transient: compute or network could not be asked.
+    :raises Transient: the network could not be asked.
     """
     return Observed(
         now=world.clock.now(),
@@ -79,7 +79,10 @@ def _gone(desired: Desired, world: World) -> dict[str, str]:
     gone = {}
     for row in desired.amphorae:
         if _doubtful(row) and row.compute_id:
-            server = world.compute.get(row.compute_id)
+            try:
+                server = world.compute.get(row.compute_id)
+            except Transient:
+                continue  # says nothing about the server, and must hold nobody's configuration back
             if server is None:
                 gone[row.id] = "its server is gone"
             elif server.status is ServerStatus.ERROR:
