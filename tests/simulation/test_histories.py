@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Histories of the whole controller: the same seeds every time, and fresh ones.
 
-``OCTAVIA_HISTORIES`` is how many fresh ones (10); ``OCTAVIA_SEED`` is the first of them, to play one
+``OCTAVIA_HISTORIES`` is how many fresh ones (40); ``OCTAVIA_SEED`` is the first of them, to play one
 again. What a seed is and how a failing history is read is in ``docs/contributor/simulator.md``.
 """
 
@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.history import minimise, play
 
 FIXED = 60
-FRESH = int(os.environ.get("OCTAVIA_HISTORIES", "10"))
+FRESH = int(os.environ.get("OCTAVIA_HISTORIES", "40"))
 FIRST = int(os.environ.get("OCTAVIA_SEED", str(int(time.time()))))
 
 
