@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from benchmarks._cpu import on_cpu_s
 from octavia.api import app
+from octavia.api.identity import Access
 from octavia.api.settings import ApiSettings
 from octavia.dataplane.cloud_init.agent_conf import AgentConf
 from octavia.db import schema
@@ -91,9 +92,11 @@ class Bell(LocalDoorbell):
 class Api:
     """The application, called as a WSGI server calls it."""
 
-    def __init__(self, database: Database, bell: LocalDoorbell, settings: ApiSettings) -> None:
+    def __init__(
+        self, database: Database, bell: LocalDoorbell, settings: ApiSettings, access: Access | None = None
+    ) -> None:
         self.network = MemoryNetwork()
-        self._app = app.create(database, self.network, bell, SystemClock(), settings)
+        self._app = app.create(database, self.network, bell, SystemClock(), settings, access)
         self.subnet = next(one for one in self.network.list_subnets() if one.name == "demo").id
 
     def environ(self, method: str, path: str, body: Any = None) -> dict[str, Any]:

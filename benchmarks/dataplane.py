@@ -21,8 +21,8 @@ from benchmarks._report import machine as this_machine
 from benchmarks._standalone import amphorae, await_, processes_of, standalone
 from octavia.cmd.standalone.configuration import configuration
 from octavia.cmd.standalone.state import State
-from octavia.cmd.wiring import topology as network_topology
 from octavia.domain.tree import Topology
+from octavia.drivers.local.configured import topology as network_topology
 from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec
 from octavia.drivers.local.storage import make_private_directory
 from octavia.drivers.network.local import LocalNetwork

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.state import AgentState
 from octavia.amphora_agent.supervisor import OnChange, Service, ServiceFailed, Supervisor
 from octavia.dataplane.haproxy import runtime
-from octavia.wire.agent import EXTENSIONS
+from octavia.wire.agent import EXTENSIONS, Apply, CertificateFile
 from octavia.wire.heartbeat import Heartbeat
 
 LOG = logging.getLogger(__name__)
@@ -99,32 +99,36 @@ class Agent:
             self.state.admit(fence)
             yield
 
-    def apply(
-        self, load_balancer_id: str, generation: int, fence: int | None, texts: tuple[str | None, str | None]
-    ) -> Change:
+    def apply(self, load_balancer_id: str, wanted: Apply, fence: int | None) -> Change:
         """Make HAProxy's and keepalived's configuration live, then remember the generation.
 
+        :raises Missing: certificates are to be sent along.
         :raises Overtaken: a newer request of the same lease was faster.
         :raises Invalid: HAProxy refuses; what ran before still runs.
         :raises ServiceFailed: keepalived does not come up, or HAProxy was killed meanwhile.
         """
-        self.state.check_order(load_balancer_id, generation, fence)
-        haproxy_text, keepalived_text = texts
-        change = self.run_haproxy(load_balancer_id, haproxy_text)
+        self.state.check_order(load_balancer_id, wanted.generation, fence)
+        change = self.run_haproxy(load_balancer_id, wanted.haproxy, wanted.certificates)
         # After HAProxy: whoever gets the VIP by this must be able to serve.
-        self.keepalived.apply(keepalived_text)
-        self.state.change(load_balancer_id, generation=generation, generation_fence=fence)
+        self.keepalived.apply(wanted.keepalived)
+        self.state.change(load_balancer_id, generation=wanted.generation, generation_fence=fence)
         return change
 
-    def run_haproxy(self, load_balancer_id: str, text: str | None) -> Change:
-        """Make one configuration live; None removes it. :raises Invalid:"""
+    def run_haproxy(
+        self, load_balancer_id: str, text: str | None, files: Mapping[str, CertificateFile] | None = None
+    ) -> Change:
+        """Make one configuration live; None removes it.
+
+        :raises Missing: not all files that it names are here.
+        :raises Invalid: HAProxy refuses it.
+        """
         haproxy = self.haproxy(load_balancer_id)
         if text is None:
             change = haproxy.remove()
             self._not_serving.discard(haproxy.service.name)
         else:
             stale = self.state.load_balancer(load_balancer_id).certificates_changed
-            change = haproxy.apply(text, certificates_changed=stale)
+            change = haproxy.apply(text, certificates_changed=stale, wanted_files=files)
         self.haproxy_changed(load_balancer_id, change)
         return change
 

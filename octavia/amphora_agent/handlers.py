@@ -6,7 +6,6 @@ UDP and SCTP listeners and interface rules are not served yet: they answer 404 a
 
 import hashlib
 import logging
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Final
 
 from octavia.amphora_agent import details, durable
 from octavia.amphora_agent.agent import UUID, Agent
+from octavia.amphora_agent.certificates import Missing
 from octavia.amphora_agent.config import BadConfiguration
 from octavia.amphora_agent.haproxy import Haproxy, Invalid, NotFound
 from octavia.amphora_agent.http import (
@@ -35,6 +35,7 @@ from octavia.amphora_agent.supervisor import ServiceFailed
 from octavia.dataplane.haproxy.parse import ParseError, parse
 from octavia.wire.agent import (
     API_VERSION,
+    CERTIFICATE_NAME,
     HEADER_FENCE,
     HEADER_GENERATION,
     NO_INTERFACE,
@@ -47,7 +48,6 @@ from octavia.wire.agent import (
 
 LOG = logging.getLogger(__name__)
 
-_CERTIFICATE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.pem")
 _ACTIONS: Final = ("start", "stop", "reload")
 _OK: Final = {"message": "OK"}
 
@@ -156,7 +156,9 @@ class Handlers:
             raise refusal(400, "Invalid request", str(error)) from None
         with self._mutation(request):
             try:
-                change = self._agent.apply(lb_id, body.generation, fence, (body.haproxy, body.keepalived))
+                change = self._agent.apply(lb_id, body, fence)
+            except Missing as error:
+                raise refusal(412, "Missing certificates", str(error), missing=error.names) from None
             except Invalid as error:
                 raise refusal(400, "Invalid request", str(error)) from None
             except Overtaken as error:
@@ -236,9 +238,12 @@ class Handlers:
         """A PEM, or the crt-list of a listener."""
         lb_id, name = _load_balancer(lb_id), _certificate_name(name)
         data = request.body(SMALL_BODY_BYTES)
+        path = self._agent.haproxy(lb_id).certificates.path / name
         with self._mutation(request):
-            durable.write(self._agent.haproxy(lb_id).certificates / name, data)
-            self._agent.state.change(lb_id, certificates_changed=True)
+            changed = path.exists() and path.read_bytes() != data
+            durable.write(path, data)
+            if changed:  # one that is new is loaded by whatever names it first
+                self._agent.state.change(lb_id, certificates_changed=True)
         return Response(200, _OK, {"ETag": _md5(data)})
 
     def get_certificate(self, request: Request, lb_id: str, name: str) -> Response:
@@ -246,7 +251,7 @@ class Handlers:
         del request
         lb_id, name = _load_balancer(lb_id), _certificate_name(name)
         try:
-            digest = _md5((self._agent.haproxy(lb_id).certificates / name).read_bytes())
+            digest = _md5((self._agent.haproxy(lb_id).certificates.path / name).read_bytes())
         except FileNotFoundError:
             details = f"No certificate with filename: {name}"
             raise refusal(404, "Certificate Not Found", details) from None
@@ -256,7 +261,10 @@ class Handlers:
         """Absent is a success."""
         lb_id, name = _load_balancer(lb_id), _certificate_name(name)
         with self._mutation(request):
-            (self._agent.haproxy(lb_id).certificates / name).unlink(missing_ok=True)
+            path = self._agent.haproxy(lb_id).certificates.path / name
+            if path.exists():
+                path.unlink()
+                self._agent.state.change(lb_id, certificates_changed=True)
         return Response(200, _OK)
 
     # --- interfaces -----------------------------------------------------------------------------
@@ -416,7 +424,7 @@ def _no_load_balancer(lb_id: str) -> HttpError:
 
 
 def _certificate_name(name: str) -> str:
-    if not _CERTIFICATE_NAME.fullmatch(name) or ".." in name:
+    if not CERTIFICATE_NAME.fullmatch(name):
         raise refusal(400, "Filename has wrong format")
     return name
 

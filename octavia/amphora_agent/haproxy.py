@@ -6,7 +6,8 @@ forgets what the socket was told. What is only staged lies beside it as ``haprox
 
 The order makes every interruption harmless. Runtime commands come before the file: an interrupted
 change is seen as not done, and doing it again ends in a reload. A reload comes after the file, while a
-copy of the old one (``haproxy.cfg.previous``) says that the process may still run the older.
+copy of the old one (``haproxy.cfg.previous``) says that the process may still run the older. Certificates
+are written right before the file that names them, and removed after it.
 
 Which commands make a change, or why none do, is not here: see :mod:`octavia.dataplane.haproxy.diff`.
 """
@@ -18,20 +19,24 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from octavia.amphora_agent import durable, stats_socket
+from octavia.amphora_agent.certificates import CertificateDirectory, Files
 from octavia.amphora_agent.config import AgentConfig
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import Service, ServiceFailed, Supervisor
-from octavia.dataplane.haproxy import diff, runtime
+from octavia.dataplane.haproxy import certificates, diff, runtime
+from octavia.dataplane.haproxy.certificates import CertificateChange
 from octavia.dataplane.haproxy.diff import RemoveServer
 from octavia.dataplane.haproxy.parse import parse
 from octavia.dataplane.haproxy.peer import peer_name
 from octavia.dataplane.haproxy.runtime import Verdict
 from octavia.dataplane.haproxy.server import Server, ServerKey, all_servers
+from octavia.wire.agent import CertificateFile
 
 LOG = logging.getLogger(__name__)
 
@@ -78,7 +83,7 @@ class Haproxy:
         self.directory = base / load_balancer_id
         self.live = self.directory / "haproxy.cfg"
         self.staged = self.directory / "haproxy.cfg.staged"
-        self.certificates = config.base_cert_dir / load_balancer_id
+        self.certificates = CertificateDirectory(config.base_cert_dir / load_balancer_id)
         self.stats_socket = base / f"{load_balancer_id}.sock"
         self.admin_socket = base / f"{load_balancer_id}.adm"
         self._previous = self.directory / "haproxy.cfg.previous"
@@ -155,24 +160,37 @@ class Haproxy:
         self.staged.unlink(missing_ok=True)
         return change
 
-    def apply(self, text: str, *, certificates_changed: bool = False) -> Change:
+    def apply(
+        self,
+        text: str,
+        *,
+        certificates_changed: bool = False,
+        wanted_files: Mapping[str, CertificateFile] | None = None,
+    ) -> Change:
         """Make a configuration live, by the gentlest means; the same again changes nothing.
 
+        :param wanted_files: the files that it names; None: they are in their places.
+        :raises Missing: not all of them are here.
         :raises Invalid: HAProxy refuses it; what ran before still runs.
         :raises ServiceFailed: HAProxy died meanwhile; it comes back with what ran before.
         """
         running = self._running_text()
-        if running == text and not certificates_changed:
+        files = None if wanted_files is None else self.certificates.resolve(wanted_files)
+        if files == self.certificates.read():
+            files = None
+        if running == text and files is None and not certificates_changed:
             return Change("unchanged")
-        self._validate(text)
+        self._validate(text, files)
         if not self.is_running:
-            change = self._start_with_new()
+            change = self._start_with_new(files)
         elif running is None:
-            change = self._reload_with_new("it was not known what runs")
+            change = self._reload_with_new("it was not known what runs", files)
         elif certificates_changed:
-            change = self._reload_with_new("a certificate has changed")
+            change = self._reload_with_new("a certificate has changed", files)
         else:
-            change = self._change_from(running, text)
+            change = self._change_from(running, text, files)
+        if files is not None:
+            self.certificates.keep_only(files)
         self.staged.unlink(missing_ok=True)
         return change
 
@@ -186,8 +204,8 @@ class Haproxy:
         self._supervisor.stop(self.service)
         for path in (self.stats_socket, self.admin_socket):
             path.unlink(missing_ok=True)
-        for directory in (self.certificates, self.directory):
-            shutil.rmtree(directory, ignore_errors=True)
+        self.certificates.remove()
+        shutil.rmtree(self.directory, ignore_errors=True)
         self._forget_removed()
         return Change("stopped" if existed else "unchanged")
 
@@ -276,27 +294,39 @@ class Haproxy:
         if not self._state_file.exists():
             durable.write(self._state_file, _EMPTY_STATE)
 
-    def _validate(self, text: str) -> None:
+    def _validate(self, text: str, files: Files | None = None) -> None:
+        """Leaves the text as the new one. :raises Invalid:"""
         if not self._own_file.exists():
             self._write_own_files()
+        candidate = self._new
+        if files is not None:
+            candidate = self._new.with_name("haproxy.cfg.trial")
+            durable.write(candidate, self.certificates.try_out(files, text))
         durable.write(self._new, text)
         result = self._processes.run(
             (
                 *(self._config.haproxy_cmd, "-c", "-L", peer_name(self._config.amphora_id)),
-                *("-f", str(self._new), "-f", str(self._group_file), "-f", str(self._own_file)),
+                *("-f", str(candidate), "-f", str(self._group_file), "-f", str(self._own_file)),
             )
         )
+        output = result.output
+        if files is not None:
+            candidate.unlink()
+            output = self.certificates.end_trial(output)
         if result.returncode:
             self._new.replace(self._new.with_name("haproxy.cfg.new-failed"))
-            raise Invalid(result.output)
+            raise Invalid(output)
 
-    def _start_with_new(self) -> Change:
+    def _start_with_new(self, files: Files | None = None) -> Change:
         before = self.live.read_text(encoding="utf-8") if self.live.exists() else None
+        certificates = self.certificates.read()
+        self.certificates.write(files or {})
         durable.rename(self._new, self.live)
         self._previous.unlink(missing_ok=True)
         try:
             self._run()
         except Invalid:
+            self.certificates.write(certificates)
             self._put_back(before)
             if before is not None:
                 with contextlib.suppress(Invalid):
@@ -310,18 +340,26 @@ class Haproxy:
         except ServiceFailed as error:
             raise Invalid(str(error)) from error
 
-    def _change_from(self, running: str, wanted: str) -> Change:
+    def _change_from(self, running: str, wanted: str, files: Files | None = None) -> Change:
         verdict = diff.change(running, wanted, pending=self._removed)
         if isinstance(verdict, diff.Reload):
-            return self._reload_with_new(verdict.reason)
+            return self._reload_with_new(verdict.reason, files)
+        secured: diff.Reload | CertificateChange = CertificateChange()
+        if files is not None:
+            directory = str(self.certificates.path)
+            secured = certificates.change(wanted, directory, self.certificates.read(), files)
+        if isinstance(secured, diff.Reload):
+            return self._reload_with_new(secured.reason, files)
+        servers = (command for one in verdict for command in one.commands)
         try:
-            for command in (command for one in verdict for command in one.commands):
-                answer = self.ask(command.text)
+            for command in (*secured.first, *servers, *secured.last):
+                answer = stats_socket.ask(self.admin_socket, command.text, command.payload)
                 if command.verdict(answer) is not Verdict.DONE:
                     raise _Unwilling(f"'{command.text}' was answered with '{answer}'")
         except (stats_socket.NoAnswer, _Unwilling) as error:
             # The process is now half changed; only the whole file makes it whole again.
-            return self._reload_with_new(f"a change at runtime failed: {error}")
+            return self._reload_with_new(f"a change at runtime failed: {error}", files)
+        self.certificates.write(files or {})
         durable.rename(self._new, self.live)
         self._removed.update(diff.removed(verdict, running))
         for key in all_servers(parse(wanted)):  # wanted again, so not to be deleted
@@ -329,21 +367,24 @@ class Haproxy:
             self._draining_since.pop(key, None)
         return Change("changed")
 
-    def _reload_with_new(self, reason: str) -> Change:
+    def _reload_with_new(self, reason: str, files: Files | None = None) -> Change:
         """Swap the file and let HAProxy read it; put the old one back if no new worker comes."""
         if not self.is_running:  # it has died since we looked
-            return self._start_with_new()
+            return self._start_with_new(files)
         self._reloads[reason] += 1
         LOG.info("Reloading HAProxy of %s: %s", self.load_balancer_id, reason)
         before = self.live.read_text(encoding="utf-8")
         self._save_server_states(self._new.read_text(encoding="utf-8"))
         old_worker = stats_socket.worker_pid(self.admin_socket)
+        loaded = self.certificates.read()
         durable.write(self._previous, before)
+        self.certificates.write(files or {})
         durable.rename(self._new, self.live)
         try:
             self._supervisor.reload(self.service)
             self._await_other_worker_than(old_worker)
         except ServiceFailed as error:
+            self.certificates.write(loaded)
             self._put_back(before)
             self._previous.unlink()
             if not self.is_running:

@@ -13,19 +13,21 @@ class NoAnswer(Exception):
     """HAProxy is not there, or does not talk."""
 
 
-def ask(path: Path, command: str) -> str:
+def ask(path: Path, command: str, payload: str = "") -> str:
     """One command, one answer, blank lines at its end removed.
 
+    :param payload: whole lines, none of them empty.
     :raises NoAnswer: see the text.
     """
-    if "\n" in command:
+    if "\n" in command or "\n\n" in payload:
         raise ValueError("one command a call: a second line would be a second command")
+    sent = f"{command} <<\n{payload}\n" if payload else f"{command}\n"
     pieces = []
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT_SECONDS)
             connection.connect(str(path))
-            connection.sendall(command.encode() + b"\n")
+            connection.sendall(sent.encode())
             size = 0
             while piece := connection.recv(65536):
                 pieces.append(piece)

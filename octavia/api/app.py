@@ -12,8 +12,7 @@ from uuid import uuid4
 
 import falcon
 
-from octavia.api import body, errors, identity
-from octavia.api.cors import Cors
+from octavia.api import body, errors, proxy
 from octavia.api.handlers import (
     amphorae,
     discovery,
@@ -30,14 +29,19 @@ from octavia.api.handlers import (
     providers,
     quotas,
 )
+from octavia.api.identity import Access, NoAuth
+from octavia.api.openapi import document as openapi
 from octavia.api.schemas.types import storable
 from octavia.api.service import Answer, Call, Handler, Service
 from octavia.api.settings import ApiSettings
 from octavia.db.engine import Database
 from octavia.domain.clock import Clock
-from octavia.domain.errors import Invalid
-from octavia.drivers.bus.contract import Doorbell
+from octavia.domain.errors import Invalid, Terminal
+from octavia.drivers.bus.contract import Bell
+from octavia.drivers.certificates.tenant import NoStore, TenantCertificates
 from octavia.drivers.network.contract import NetworkDriver
+from octavia.providers.registry import Providers
+from octavia.providers.updates import Updates
 
 Routes: TypeAlias = Mapping[str, Mapping[str, Handler]]
 
@@ -149,18 +153,21 @@ def routes(settings: ApiSettings) -> dict[str, Mapping[str, Handler]]:
         for path, methods in LBAAS.items():
             table[f"{root}{path}"] = table[f"{root}/lbaas{path}"] = _complete(methods)
         for path, methods in OCTAVIA.items():
-            table[f"{root}/octavia{path}"] = methods
+            table[f"{root}/octavia{path}"] = _complete(methods)
     if settings.serve_network:
         table.update(NETWORK)
     if settings.healthcheck_enabled:
-        check = health_check.HealthCheck(settings.healthcheck_refresh_interval)
+        check = health_check.HealthCheck(settings.health, settings.healthcheck_refresh_interval)
         table[health_check.PATH] = {"GET": check, "HEAD": check}
+    table[openapi.PATH] = {"GET": openapi.Document(table, settings)}
     return table
 
 
 def _complete(methods: Mapping[str, Handler]) -> Mapping[str, Handler]:
     """A collection has an answer of its own for methods that need one of its objects."""
-    return {"PUT": _no_id, "DELETE": _no_id, **methods} if "POST" in methods else methods
+    if methods is LBAAS["/quotas"] or "POST" in methods:
+        return {"PUT": _no_id, "DELETE": _no_id, **methods}
+    return {"DELETE": _no_id, **methods} if methods is OCTAVIA["/amphorae"] else methods
 
 
 def _no_id(_call: Call, **_path: str) -> Answer:
@@ -171,17 +178,37 @@ def _no_id(_call: Call, **_path: str) -> Answer:
 def create(
     database: Database,
     network: NetworkDriver,
-    doorbell: Doorbell,
+    doorbell: Bell,
     clock: Clock,
     settings: ApiSettings,
+    access: Access | None = None,
+    certificates: TenantCertificates | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The application, for any WSGI server.
 
-    :raises Terminal: the settings ask for something that is not served.
+    :param access: how callers are told apart; needed unless everybody is admin.
+    :param certificates: where tenants keep theirs; None: nowhere, so that no reference can be retrieved.
+    :raises Terminal: callers are to be told apart, and nobody said how.
     """
-    identity.check_strategy(settings.auth_strategy)
-    service = Service(database=database, network=network, doorbell=doorbell, clock=clock, settings=settings)
-    app = falcon.App(middleware=[_Passage(settings.cors)])
+    if access is None:
+        if settings.auth_strategy != "noauth":
+            raise Terminal(f"[api_settings] auth_strategy = {settings.auth_strategy} is not wired.")
+        access = NoAuth()
+    certificates = certificates or NoStore()
+    updates = Updates(database, network, clock, certificates)
+    service = Service(
+        database=database,
+        network=network,
+        doorbell=doorbell,
+        clock=clock,
+        settings=settings,
+        access=access,
+        providers=Providers.load(
+            settings.enabled_provider_drivers, settings.default_provider_driver, updates
+        ),
+        certificates=certificates,
+    )
+    app = falcon.App(middleware=[_Passage(settings, access)])
     app.req_options.strip_url_path_trailing_slash = True
     app.resp_options.default_media_type = None  # type: ignore[assignment]  # an empty body has no type
     errors.install(app)
@@ -202,12 +229,13 @@ def _responder(service: Service, handler: Handler) -> Any:
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         if not all(map(storable, path.values())):
             raise falcon.HTTPNotFound  # no database can hold such an identifier
-        call = Call(service, req, identity.noauth(req.env))
+        call = Call(service, req, req.context.identity)
         answer: Answer = handler(call, **path)
         resp.status = answer.status
         if answer.body is not None:
             resp.content_type = answer.media_type or falcon.MEDIA_JSON
-            resp.data = (answer.body if answer.media_type else json.dumps(answer.body)).encode()
+            body_text = answer.body if answer.media_type else json.dumps(answer.body)
+            resp.data = body_text if isinstance(body_text, bytes) else body_text.encode()
 
     return respond
 
@@ -215,15 +243,23 @@ def _responder(service: Service, handler: Handler) -> Any:
 class _Passage:
     """What every request passes: its id, its size, what it accepts, a suffix that means nothing."""
 
-    def __init__(self, cors: Cors) -> None:
-        self._cors = cors
+    def __init__(self, settings: ApiSettings, access: Access) -> None:
+        self._settings = settings
+        self._cors = settings.cors
+        self._access = access
 
-    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Before routing."""
-        body.check_size(req)
+        _name(req)
+        body.check_size(req, self._settings.max_request_body_size)
+        if self._settings.enable_proxy_headers_parsing:
+            proxy.believe(req.env)
+        req.context.identity = self._access.admit(req, resp)
+        if resp.complete:
+            return
         if req.path != health_check.PATH:  # which speaks more languages than JSON
             _check_accept(req.get_header("Accept"))
-        if req.path.endswith(".json"):
+        if req.path.endswith(".json") and req.path != openapi.PATH:
             req.path = req.path.removesuffix(".json")
 
     def process_response(
@@ -231,7 +267,21 @@ class _Passage:
     ) -> None:
         """After everything, errors too."""
         self._cors.answer(req, resp)
-        resp.set_header("x-openstack-request-id", f"req-{uuid4()}")
+        resp.set_header("x-openstack-request-id", req.env[_REQUEST_ID])
+
+
+# Where oslo.context looks for them.
+_REQUEST_ID: Final = "openstack.request_id"
+_GLOBAL_REQUEST_ID: Final = "openstack.global_request_id"
+_CALLERS_ID: Final = re.compile(r"req-[0-9a-fA-F-]{36}")
+
+
+def _name(req: falcon.Request) -> None:
+    """Give the request an id; the caller's own goes to the log beside it."""
+    req.env[_REQUEST_ID] = f"req-{uuid4()}"
+    callers = req.get_header("X-OpenStack-Request-ID")
+    if callers and _CALLERS_ID.fullmatch(callers):
+        req.env[_GLOBAL_REQUEST_ID] = callers
 
 
 _MEDIA_TYPE: Final = re.compile(r"\s*([\w.+*-]+)/([\w.+*-]+)\s*((?:;[^,]*)?)", re.ASCII)

@@ -74,5 +74,5 @@ def _http_error(
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, _params: object) -> None:
-    _log.error("%s %s failed", req.method, req.path, exc_info=error)
+    _log.error("%s %r failed", req.method, req.path, exc_info=error)
     answer(resp, HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed to answer; its log says why.")

@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks. Today everybody is admin (``auth_strategy = noauth``); token checks will stand here."""
+"""Who asks, and who may: ``[api_settings] auth_strategy`` (contract: api.md sections 1.3 and 21).
+
+``noauth`` is here: everybody is admin. The others check callers and need more of the environment: see
+:mod:`octavia.api.checked`.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import falcon
+from oslo_config import cfg
 
 from octavia.api.schemas.types import storable
-from octavia.domain.errors import Invalid, Terminal
+from octavia.domain.errors import Invalid
 
-_LONGEST_PROJECT_ID = 36
+_LONGEST_PROJECT_ID: Final = 36
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,35 +25,65 @@ class Identity:
     """The caller.
 
     :param project_id: the project that the caller speaks for, if it is known.
+    :param credentials: what policies know of the caller.
     """
 
-    project_id: str | None
+    project_id: str | None = None
     is_admin: bool = False
-    roles: frozenset[str] = frozenset()
-
-    @property
-    def scope(self) -> str | None:
-        """The project whose objects lists show; None: every project's."""
-        return None if self.is_admin else self.project_id
+    credentials: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
 
 
-def check_strategy(strategy: str) -> None:
-    """:raises Terminal: callers cannot be told apart in the way that is configured."""
-    if strategy != "noauth":
-        raise Terminal(
-            f"[api_settings] auth_strategy = {strategy} is not served by this release: set it to noauth"
-            " and listen on 127.0.0.1."
-        )
+NOBODY: Final = Identity()
 
 
-def noauth(environ: Mapping[str, object]) -> Identity:
-    """Everybody is admin, in the project that the header names.
+class Access(Protocol):
+    """How a process tells its callers apart."""
 
-    :raises Invalid: the header cannot be a project id.
-    """
+    def admit(self, req: falcon.Request, resp: falcon.Response) -> Identity:
+        """Who asks. Whoever may not come in finds the answer complete when this returns.
+
+        :raises Invalid: what a caller says of itself cannot be.
+        :raises Transient: who it is cannot be found out just now.
+        """
+
+    def allows(self, rule: str, caller: Identity, project_id: str | None) -> bool:
+        """May the caller make a call on an object of that project?
+
+        :param rule: such as ``listener:put``.
+        :param project_id: None: the object is of no project.
+        """
+
+
+class NoAuth:
+    """Everybody is admin, in the project that the header names."""
+
+    def admit(self, req: falcon.Request, _resp: falcon.Response) -> Identity:
+        """Anybody, from the headers.
+
+        :raises Invalid: the header cannot be a project id.
+        """
+        return Identity(project_id=project_header(req.env), is_admin=True)
+
+    def allows(self, _rule: str, _caller: Identity, _project_id: str | None) -> bool:
+        """Always."""
+        return True
+
+
+def project_header(environ: Mapping[str, Any]) -> str | None:
+    """:raises Invalid: the header cannot be a project id."""
     project_id = environ.get("HTTP_X_PROJECT_ID") or None
-    if project_id is not None:
-        project_id = str(project_id)
-        if len(project_id) > _LONGEST_PROJECT_ID or not storable(project_id):
-            raise Invalid("Validation failure: the header X-Project-Id is not a project id.")
-    return Identity(project_id=project_id, is_admin=True)
+    if project_id is not None and (len(project_id) > _LONGEST_PROJECT_ID or not storable(project_id)):
+        raise Invalid("Validation failure: the header X-Project-Id is not a project id.")
+    return project_id
+
+
+def from_config(conf: cfg.ConfigOpts) -> Access:
+    """What a process's octavia.conf asks for.
+
+    :raises Terminal: it cannot be had; with what to change.
+    """
+    if conf.api_settings.auth_strategy == "noauth":
+        return NoAuth()
+    from octavia.api import checked  # noqa: PLC0415  # where everybody is admin it is never needed
+
+    return checked.from_config(conf)

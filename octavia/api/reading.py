@@ -13,23 +13,35 @@ from octavia.db.explain import Standing
 
 def index(
     call: Call,
+    permission: str,
     view: views.View,
     schema: Schema,
     plural: str,
     *,
     links: str | None = None,
+    of_projects: bool = True,
     parent_id: str | None = None,
     whole: bool = False,
 ) -> Answer:
     """One page of a list.
 
+    :param permission: the policy's rule, such as ``listener:get_all``.
+    :param of_projects: callers see their own project's objects, unless they may see all; else who may see one
+        may see all.
     :param links: what the list of links is called, where it is not ``<plural>_links``.
-    :param parent_id: only what is below that pool or policy, which exists.
+    :param parent_id: only what is below that pool or policy, which exists and may be
+        looked at: nothing more is asked then.
     :param whole: there is no choosing of fields.
     """
     wanted = query.listing(call.query, call.settings)
+    project_id = None
+    if parent_id is None:
+        if of_projects:
+            project_id = call.authorize_list(permission, wanted.filters)
+        else:
+            call.authorize(permission, call.identity.project_id)
     with call.service.database.read() as tx:
-        records = views.listing(tx, view, wanted, project_id=call.identity.scope, parent_id=parent_id)
+        records = views.listing(tx, view, wanted, project_id=project_id, parent_id=parent_id)
     chosen = None if whole else query.fields(call.query, call.settings)
     answer: dict[str, Any] = {plural: [query.select(_shown(schema, one), chosen) for one in records]}
     if call.settings.allow_pagination:
@@ -39,11 +51,19 @@ def index(
     return Answer(200, answer)
 
 
-def show(call: Call, view: views.View, schema: Schema, object_id: str) -> Answer:
-    """One object."""
+def show(call: Call, permission: str, view: views.View, schema: Schema, object_id: str) -> Answer:
+    """One object, if the caller may see it."""
     with call.service.database.read() as tx:
         record, standing = views.show(tx, view, object_id)
+    call.authorize(permission, record.get("project_id", call.identity.project_id))
     return Answer(200, {schema.root: shown(call, schema, record, standing)})
+
+
+def statistics(call: Call, permission: str, view: views.View, object_id: str) -> Answer:
+    """The counters of a load balancer or a listener, if the caller may see them."""
+    with call.service.database.read() as tx:
+        call.authorize(permission, views.project_of(tx, view, object_id))
+        return Answer(200, {"stats": views.statistics(tx, view, object_id)})
 
 
 def shown(call: Call, schema: Schema, record: views.Record, standing: Standing | None) -> dict[str, Any]:

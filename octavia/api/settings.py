@@ -9,13 +9,17 @@ from typing import Final
 
 from oslo_config import cfg
 
-from octavia.api import cors
+from octavia.api import cors, health
+from octavia.api.body import LARGEST
 from octavia.api.cors import Cors
+from octavia.api.health import Health
 from octavia.domain.errors import Terminal
 from octavia.domain.quota import NO_LIMITS, NOUNS
 from octavia.domain.rules import Concurrency, Deployment
+from octavia.domain.tls import TlsPolicy
 from octavia.domain.tree import Topology
 
+_DEMO: Final = "demo"
 _AMPHORA: Final = MappingProxyType(
     {
         "amphora": "The Octavia Amphora driver.",
@@ -30,18 +34,20 @@ class ApiSettings:
 
     :param pagination_max_limit: largest page, and the default; None: no limit.
     :param timeout_client_data: default of the listener's field in milliseconds, like its siblings.
-    :param default_project_id: under noauth, for requests that name no project.
+    :param default_project_id: for requests that name no project; None: they are refused.
     :param vrrp_advert_int: seconds between two advertisements of new pairs.
     :param enforce_quotas: not where everybody is admin.
     :param quotas: limits of projects that have none of their own.
     :param valid_vip_networks: lower-case ids; None: any network.
     :param healthcheck_refresh_interval: seconds for which the last answer is good enough.
+    :param max_request_body_size: bytes.
+    :param enable_proxy_headers_parsing: believe a proxy in front.
     :param serve_network: answer the read-only calls below ``/network`` that clients resolve names with.
     """
 
     auth_strategy: str = "noauth"
     allow_noauth_beyond_loopback: bool = False
-    default_project_id: str = "demo"
+    default_project_id: str | None = _DEMO
     deployment: Deployment = field(default_factory=Deployment)
     allow_pagination: bool = True
     allow_sorting: bool = True
@@ -68,7 +74,35 @@ class ApiSettings:
     serve_network: bool = False
     healthcheck_enabled: bool = False
     healthcheck_refresh_interval: int = 5
+    health: Health = field(default_factory=Health)
     cors: Cors = field(default_factory=Cors)
+    max_request_body_size: int = LARGEST
+    enable_proxy_headers_parsing: bool = False
+
+    @property
+    def default_listener_ciphers(self) -> str:
+        """What null means on an update of a listener; its siblings likewise."""
+        return self.deployment.tls.listener_ciphers
+
+    @property
+    def default_listener_tls_versions(self) -> tuple[str, ...]:
+        """See :attr:`default_listener_ciphers`."""
+        return self.deployment.tls.listener_versions
+
+    @property
+    def default_listener_alpn_protocols(self) -> tuple[str, ...]:
+        """See :attr:`default_listener_ciphers`."""
+        return self.deployment.tls.listener_alpn_protocols
+
+    @property
+    def default_pool_ciphers(self) -> str:
+        """See :attr:`default_listener_ciphers`."""
+        return self.deployment.tls.pool_ciphers
+
+    @property
+    def default_pool_tls_versions(self) -> tuple[str, ...]:
+        """See :attr:`default_listener_ciphers`."""
+        return self.deployment.tls.pool_versions
 
 
 def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSettings:
@@ -77,6 +111,7 @@ def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSett
     return ApiSettings(
         auth_strategy=api.auth_strategy,
         allow_noauth_beyond_loopback=api.allow_noauth_beyond_loopback,
+        default_project_id=_DEMO if api.auth_strategy == "noauth" else None,
         deployment=Deployment(
             concurrent_updates=Concurrency(api.concurrent_updates),
             allow_tls_terminated_listeners=api.allow_tls_terminated_listeners,
@@ -84,6 +119,7 @@ def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSett
             allow_ping_health_monitors=api.allow_ping_health_monitors,
             udp_connect_min_interval_s=api.udp_connect_min_interval_health_monitor,
             reserved_ips=tuple(str(address) for address in networking.reserved_ips),
+            tls=_tls_policy(conf),
         ),
         allow_pagination=api.allow_pagination,
         allow_sorting=api.allow_sorting,
@@ -110,7 +146,24 @@ def from_config(conf: cfg.ConfigOpts, *, serve_network: bool = False) -> ApiSett
         serve_network=serve_network,
         healthcheck_enabled=api.healthcheck_enabled,
         healthcheck_refresh_interval=api.healthcheck_refresh_interval,
+        health=health.from_config(conf),
         cors=cors.from_config(conf),
+        max_request_body_size=conf.oslo_middleware.max_request_body_size,
+        enable_proxy_headers_parsing=conf.oslo_middleware.enable_proxy_headers_parsing,
+    )
+
+
+def _tls_policy(conf: cfg.ConfigOpts) -> TlsPolicy:
+    api = conf.api_settings
+    return TlsPolicy(
+        listener_ciphers=api.default_listener_ciphers,
+        pool_ciphers=api.default_pool_ciphers,
+        prohibited_ciphers=frozenset(filter(None, api.tls_cipher_prohibit_list.split(":"))),
+        listener_versions=tuple(api.default_listener_tls_versions),
+        pool_versions=tuple(api.default_pool_tls_versions),
+        minimum_version=api.minimum_tls_version,
+        listener_alpn_protocols=tuple(api.default_listener_alpn_protocols),
+        pool_alpn_protocols=tuple(api.default_pool_alpn_protocols),
     )
 
 
@@ -135,12 +188,12 @@ def _ids(values: list[str] | None) -> frozenset[str]:
 
 
 def check_binding(settings: ApiSettings, host: str) -> None:
-    """Under noauth everybody who can connect is admin, so only this machine may.
+    """Where callers are not checked everybody who can connect may be admin, so only this machine may.
 
     :param host: address that the server is going to listen on.
     :raises Terminal: others could reach it and nobody allowed that.
     """
-    if settings.auth_strategy != "noauth" or settings.allow_noauth_beyond_loopback:
+    if settings.auth_strategy == "keystone" or settings.allow_noauth_beyond_loopback:
         return
     try:
         loopback = ip_address(host).is_loopback
@@ -148,7 +201,7 @@ def check_binding(settings: ApiSettings, host: str) -> None:
         loopback = host == "localhost"
     if not loopback:
         raise Terminal(
-            f"[api_settings] auth_strategy = noauth on {host or 'every address'} would make everybody who"
-            " can reach it admin: bind to 127.0.0.1, use keystone, or set"
+            f"[api_settings] auth_strategy = {settings.auth_strategy} on {host or 'every address'} would make"
+            " everybody who can reach it admin: bind to 127.0.0.1, use keystone, or set"
             " allow_noauth_beyond_loopback = True."
         )

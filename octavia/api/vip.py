@@ -6,7 +6,8 @@ does it, see :mod:`octavia.api.handlers.load_balancers`.
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any, Final
 
 from octavia.api.schemas.fields import Schema
@@ -14,8 +15,8 @@ from octavia.api.schemas.load_balancer import ADDITIONAL_VIP
 from octavia.api.settings import ApiSettings
 from octavia.domain.errors import Invalid, NotFound
 from octavia.domain.rules import invalid
-from octavia.domain.tree import AdditionalVip, Topology, Vip
-from octavia.drivers.network.contract import Network, NetworkDriver, Port, Subnet
+from octavia.domain.tree import AdditionalVip, LoadBalancer, Topology, Vip
+from octavia.drivers.network.contract import Network, NetworkDriver, Port, Subnet, VipAllocation
 
 _SOURCES: Final = ("vip_port_id", "vip_network_id", "vip_subnet_id")
 # The VIP, and an address for each amphora.
@@ -30,14 +31,16 @@ def choose(
     :raises Invalid: a source is missing, unknown, not allowed or does not fit another.
     """
     _check_sources(values, settings)
-    _check_extensions(values)
     if values["vip_port_id"] is not None:
         vip = _on_port(values, network)
     elif values["vip_network_id"] is not None:
         vip = _on_network(values, network, settings.loadbalancer_topology)
     else:
         vip = _on_subnet(values, network)
-    _check_network_allowed(vip, settings)
+    check_references(values, network)
+    if values["vip_qos_policy_id"] is not None:
+        vip = replace(vip, qos_policy_id=values["vip_qos_policy_id"])
+    vip = replace(vip, sg_ids=tuple(sorted(values["vip_sg_ids"])))
     return vip, _additional(values["additional_vips"], vip, network, settings)
 
 
@@ -50,21 +53,14 @@ def _check_sources(values: Mapping[str, Any], settings: ApiSettings) -> None:
         raise invalid(f"VIP must contain one of: {', '.join(allowed)}.")
 
 
-def _check_extensions(values: Mapping[str, Any]) -> None:
-    if values["vip_qos_policy_id"] is not None:
-        raise Invalid(f"qos_policy {values['vip_qos_policy_id']} not found.")
-    for group in values["vip_sg_ids"]:
-        raise Invalid(f"Security Group {group} not found.")
-
-
-def check_update(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an update that reach the load balancer's row.
-
-    :raises Invalid: a policy or a group is not known to the network.
-    """
-    policy, groups = values.get("vip_qos_policy_id"), values.get("vip_sg_ids", ())
-    _check_extensions({"vip_qos_policy_id": policy, "vip_sg_ids": groups})
-    return {name: one for name, one in values.items() if name not in ("vip_qos_policy_id", "vip_sg_ids")}
+def check_references(values: Mapping[str, Any], network: NetworkDriver) -> None:
+    """:raises Invalid: a QoS policy or a security group is not known to the network."""
+    policy = values.get("vip_qos_policy_id")
+    if policy is not None and not network.has_qos_policy(policy):
+        raise Invalid(f"qos_policy {policy} not found.")
+    for group in values.get("vip_sg_ids", ()):
+        if not network.has_security_group(group):
+            raise Invalid(f"Security Group {group} not found.")
 
 
 def _on_port(values: Mapping[str, Any], network: NetworkDriver) -> Vip:
@@ -88,7 +84,7 @@ def _on_port(values: Mapping[str, Any], network: NetworkDriver) -> Vip:
                 f"Port {port.id} has not exactly one address: say which with vip_subnet_id or vip_address."
             )
     return Vip(
-        ip_address=fitting[0].ip_address,
+        ip_address=fitting[0].ip_address if subnet_id is not None or address is None else address,
         port_id=port.id,
         subnet_id=fitting[0].subnet_id,
         network_id=port.network_id,
@@ -100,9 +96,10 @@ def _on_network(values: Mapping[str, Any], network: NetworkDriver, topology: Top
     found = _network(values["vip_network_id"], network)
     subnet_id, address = values["vip_subnet_id"], values["vip_address"]
     if subnet_id is not None:
-        if subnet_id not in found.subnet_ids:
+        subnet = _subnet(subnet_id, network)
+        if not found.has(subnet):
             raise Invalid(f"Subnet {subnet_id} not found.")
-        _check_inside(address, _subnet(subnet_id, network))
+        _check_inside(address, subnet)
     else:
         subnets = [_subnet(one, network) for one in found.subnet_ids]
         if not subnets:
@@ -113,7 +110,7 @@ def _on_network(values: Mapping[str, Any], network: NetworkDriver, topology: Top
 
 def _subnet_with(address: str, subnets: Sequence[Subnet]) -> Subnet:
     for subnet in subnets:
-        if _contains(subnet, address):
+        if subnet.holds(address):
             return subnet
     raise invalid(f"No subnet of the network contains the address {address}.")
 
@@ -134,15 +131,12 @@ def _on_subnet(values: Mapping[str, Any], network: NetworkDriver) -> Vip:
 
 
 def _check_inside(address: str | None, subnet: Subnet) -> None:
-    if address is not None and not _contains(subnet, address):
+    if address is not None and not subnet.holds(address):
         raise invalid(f"The address {address} is outside of subnet {subnet.id}, {subnet.cidr}.")
 
 
-def _contains(subnet: Subnet, address: str) -> bool:
-    return ip_address(address) in ip_network(subnet.cidr)
-
-
-def _check_network_allowed(vip: Vip, settings: ApiSettings) -> None:
+def check_network_allowed(vip: Vip, settings: ApiSettings) -> None:
+    """:raises Invalid: the operator, or the availability zone, does not want VIPs on that network."""
     network_id = (vip.network_id or "").lower()
     valid = settings.valid_vip_networks
     if network_id in settings.denylist_vip_networks or (valid is not None and network_id not in valid):
@@ -159,16 +153,35 @@ def _additional(
         if item["subnet_id"] in taken:
             raise invalid(f"Subnet {item['subnet_id']} has one VIP already: one address a subnet.")
         taken.add(item["subnet_id"])
+    if not typed:
+        return ()
     found = []
+    of_vip = _network(vip.network_id or "", network)
     for item in typed:
         subnet = _subnet(item["subnet_id"], network)
-        if subnet.network_id != vip.network_id:
+        if not of_vip.has(subnet):
             raise invalid(f"Subnet {subnet.id} is not on the VIP's network {vip.network_id}.")
         _check_inside(item["ip_address"], subnet)
         found.append(
-            AdditionalVip(ip_address=item["ip_address"], subnet_id=subnet.id, network_id=subnet.network_id)
+            AdditionalVip(ip_address=item["ip_address"], subnet_id=subnet.id, network_id=vip.network_id)
         )
     return tuple(found)
+
+
+def allocated(lb: LoadBalancer, allocation: VipAllocation) -> LoadBalancer:
+    """The load balancer with its addresses, in the tenant's spelling where it wrote them."""
+    return replace(
+        lb,
+        vip=replace(allocation.vip, ip_address=_spelt(allocation.vip, lb.vip)),
+        additional_vips=tuple(
+            replace(one, ip_address=_spelt(one, wished))
+            for one, wished in zip(allocation.additional_vips, lb.additional_vips, strict=True)
+        ),
+    )
+
+
+def _spelt(found: Vip | AdditionalVip, wished: Vip | AdditionalVip) -> str | None:
+    return wished.ip_address if wished.address == found.address else found.ip_address
 
 
 def check_member_subnets(items: Sequence[Mapping[str, Any]], network: NetworkDriver) -> None:

@@ -40,6 +40,7 @@ def load_balancer(lb: LoadBalancer) -> Shown:
         vip_network_id=vip.network_id,
         vip_qos_policy_id=vip.qos_policy_id,
         vip_vnic_type=vip.vnic_type,
+        vip_sg_ids=vip.sg_ids,
         additional_vips=[
             {"subnet_id": one.subnet_id, "ip_address": one.ip_address, "port_id": one.port_id}
             for one in lb.additional_vips

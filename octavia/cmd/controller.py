@@ -12,16 +12,17 @@ from oslo_config import cfg
 
 from octavia.api import app as api
 from octavia.api import settings as api_settings
+from octavia.api.identity import from_config as access_from_config
 from octavia.cmd.api import server
-from octavia.cmd.health_manager import health_manager
+from octavia.cmd.health_manager import health_manager, start
 from octavia.cmd.housekeeping import housekeeping
 from octavia.cmd.parts import Parts
 from octavia.cmd.wiring import Wiring
+from octavia.cmd.worker import worker
 from octavia.db import schema
 from octavia.domain.errors import Terminal, Transient
 from octavia.drivers.bus.local import LocalDoorbell
 from octavia.drivers.certificates.local_ca import ensure_authority
-from octavia.worker.service import Worker
 from octavia.worker.startup import doubt_absent_amphorae, forget_last_controller
 
 LOG = logging.getLogger(__name__)
@@ -37,9 +38,17 @@ def run(conf: cfg.ConfigOpts) -> None:
     wiring.local_network.ensure()
     schema.upgrade(wiring.database.engine)
     doorbell = LocalDoorbell()
-    worker = Worker(wiring.database, wiring.world, doorbell, wiring.worker_settings)
+    service = worker(wiring, doorbell)
     settings = api_settings.from_config(conf, serve_network=True)
-    application = api.create(wiring.database, wiring.tenant_network, doorbell, wiring.clock, settings)
+    application = api.create(
+        wiring.database,
+        wiring.tenant_network,
+        doorbell,
+        wiring.clock,
+        settings,
+        access_from_config(conf),
+        certificates=wiring.tenant_certificates,
+    )
     host, port = str(conf.api_settings.bind_host), conf.api_settings.bind_port
     serving = server(application, settings, host, port)
     try:
@@ -55,10 +64,9 @@ def run(conf: cfg.ConfigOpts) -> None:
     except Transient as error:
         LOG.warning("Which amphorae survived is not known yet: %s", error)
     parts = Parts()
-    parts.start("worker", lambda: worker.run(parts.stop), doorbell.ring)
+    parts.start("worker", lambda: service.run(parts.stop), doorbell.ring)
     parts.start("api", serving.serve, serving.stop)
-    parts.start("receiver", lambda: manager.receive(parts.stop))
-    parts.start("judge", lambda: manager.judge(parts.stop))
+    start(manager, wiring, parts)
     parts.start("housekeeping", lambda: keeper.run(parts.stop))
     LOG.info("The controller runs")
     parts.wait()

@@ -5,44 +5,41 @@ import sys
 from collections.abc import Sequence
 
 from oslo_config import cfg
-from oslo_log import log
 
-from octavia import config
+from octavia.cmd import daemon
 from octavia.cmd.parts import Parts
-from octavia.cmd.wiring import Wiring
-from octavia.config.checks import Contradiction
-from octavia.domain.errors import OctaviaError
-from octavia.drivers.bus.local import LocalDoorbell
+from octavia.cmd.wiring import COMPUTE_LOCAL, Wiring
+from octavia.drivers.bus.contract import Bell
 from octavia.housekeeping.service import Housekeeping, from_config, jobs
+from octavia.housekeeping.sweep import nothing
 
 
-def housekeeping(conf: cfg.ConfigOpts, wiring: Wiring, doorbell: LocalDoorbell) -> Housekeeping:
+def housekeeping(conf: cfg.ConfigOpts, wiring: Wiring, bell: Bell) -> Housekeeping:
     """One that is ready to run.
 
     :raises OctaviaError: something cannot be made; with what to change.
     """
 
-    def leftovers(known: frozenset[str]) -> Sequence[str]:
+    def of_this_machine(known: frozenset[str]) -> Sequence[str]:
         del known  # the sweep finds the owners itself, in the directories of the amphorae
         return wiring.local_compute.sweep()
 
-    every = jobs(wiring.database, doorbell, wiring.compute, wiring.network, from_config(conf), leftovers)
+    leftovers = of_this_machine if conf.controller_worker.compute_driver == COMPUTE_LOCAL else nothing
+    every = jobs(wiring.database, bell, wiring.compute, wiring.network, from_config(conf), leftovers)
     return Housekeeping(every, wiring.clock)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 after one sentence on standard error."""
-    try:
-        conf = config.load(sys.argv[1:] if argv is None else argv, program="octavia-housekeeping")
-        log.setup(conf, "octavia")
-        # Nobody in this process waits for work: the worker's own sweep of the queue finds it.
-        keeper = housekeeping(conf, Wiring(conf), LocalDoorbell())
-    except (Contradiction, OctaviaError) as why:
-        print(f"octavia-housekeeping: {why}", file=sys.stderr)
-        return 1
+    return daemon.main("octavia-housekeeping", _run, argv)
+
+
+def _run(conf: cfg.ConfigOpts) -> int:
+    wiring = Wiring(conf)
+    keeper = housekeeping(conf, wiring, wiring.bell)
     parts = Parts()
     parts.start("housekeeping", lambda: keeper.run(parts.stop))
-    parts.wait()
+    parts.wait(conf)
     return 0
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from oslo_config import cfg
+
 LOG = logging.getLogger(__name__)
 
 _RESTART_PAUSE_S: Final = 1.0
@@ -38,10 +40,15 @@ class Parts:
             self._wakers.append(wake)
         thread.start()
 
-    def wait(self) -> None:
-        """Until SIGTERM or SIGINT arrives and every part has ended."""
+    def wait(self, conf: cfg.ConfigOpts | None = None) -> None:
+        """Until SIGTERM or SIGINT arrives and every part has ended.
+
+        :param conf: to be read again on SIGHUP, as far as its options may change while the process runs.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if conf is not None:
+            signal.signal(signal.SIGHUP, lambda _number, _frame: _reload(conf))
         self.stop.wait()
         for wake in self._wakers:
             wake()
@@ -59,3 +66,12 @@ class Parts:
             except Exception:
                 LOG.exception("%s broke down and is started again", name)
                 self.stop.wait(_RESTART_PAUSE_S)
+
+
+def _reload(conf: cfg.ConfigOpts) -> None:
+    try:
+        conf.mutate_config_files()
+    except cfg.Error as error:
+        LOG.error("The configuration stays as it was: %s", error)
+    else:
+        LOG.debug("The configuration was read again; this is said where debug is on by now")

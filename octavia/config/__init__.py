@@ -26,10 +26,14 @@ from octavia.config import (
     default,
     haproxy_amphora,
     health_manager,
+    healthcheck,
     house_keeping,
     keepalived_vrrp,
     networking,
+    oslo_messaging,
+    oslo_middleware,
     quotas,
+    service_auth,
     standalone,
     task_flow,
 )
@@ -44,9 +48,12 @@ SECTIONS: Final = (
     cors,
     haproxy_amphora,
     health_manager,
+    healthcheck,
     house_keeping,
     keepalived_vrrp,
     networking,
+    oslo_messaging,
+    oslo_middleware,
     quotas,
     standalone,
     task_flow,
@@ -63,7 +70,8 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
     oslo.db's and oslo.log's options come from those libraries' own namespaces.
     """
-    return [(section.GROUP, list(section.OPTIONS)) for section in SECTIONS]
+    own = [(section.GROUP, list(section.OPTIONS)) for section in SECTIONS]
+    return [*own, *service_auth.list_opts()]
 
 
 def register(conf: cfg.ConfigOpts) -> None:

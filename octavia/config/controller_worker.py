@@ -108,6 +108,13 @@ OPTIONS: Final = (
         " over then.",
     ),
     cfg.IntOpt(
+        "sweep_seconds",
+        default=2,
+        min=1,
+        help="How often a worker looks for work though nobody rang: how long work waits at most where there"
+        " is no message bus, or while it is away.",
+    ),
+    cfg.IntOpt(
         "reconcile_deadline",
         default=300,
         min=1,

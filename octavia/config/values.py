@@ -5,26 +5,13 @@ from typing import Any, Final
 
 from oslo_config import types
 
-TLS_VERSIONS: Final = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")  # oldest first
-TLS_VERSION: Final = types.String(choices=TLS_VERSIONS)
-ALPN_PROTOCOL: Final = types.String(choices=("h2", "http/1.1", "http/1.0"))
+from octavia.domain.tls import ALPN_PROTOCOLS, CIPHERS, VERSIONS
 
-CIPHERS: Final = ":".join(
-    (
-        "TLS_AES_128_GCM_SHA256",
-        "TLS_AES_256_GCM_SHA384",
-        "TLS_CHACHA20_POLY1305_SHA256",
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        "ECDHE-RSA-CHACHA20-POLY1305",
-        "DHE-RSA-AES128-GCM-SHA256",
-        "DHE-RSA-AES256-GCM-SHA384",
-        "DHE-RSA-CHACHA20-POLY1305",
-    )
-)
+TLS_VERSIONS: Final = VERSIONS  # oldest first
+TLS_VERSION: Final = types.String(choices=TLS_VERSIONS)
+ALPN_PROTOCOL: Final = types.String(choices=ALPN_PROTOCOLS)
+
+__all__ = ["ALPN_PROTOCOL", "CIPHERS", "TLS_VERSION", "TLS_VERSIONS", "Seconds"]
 
 
 class Seconds(types.Float):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of amphorae: what the worker has made so far, and when each was last heard of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -14,6 +14,7 @@ from octavia.db.upsert import upsert
 from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, Role
 
+_DELETED: Final = AmphoraStatus.DELETED
 _COLUMNS: Final = tuple(one.name for one in fields(Amphora) if one.name != "plugged_networks")
 
 
@@ -35,8 +36,28 @@ def serving(tx: sa.Connection) -> tuple[Amphora, ...]:
 
 def all_ids(tx: sa.Connection) -> set[str]:
     """The ids of all amphorae that are not DELETED."""
-    live = sa.select(t.amphora.c.id).where(t.amphora.c.status != AmphoraStatus.DELETED)
+    live = sa.select(t.amphora.c.id).where(t.amphora.c.status != _DELETED)
     return set(tx.execute(live).scalars())
+
+
+def unserved(tx: sa.Connection, present: Collection[str]) -> set[str]:
+    """Ids of wanted load balancers that the amphorae in this database do not serve, or may not serve yet.
+
+    :param present: ids of amphorae that compute has a server of.
+    """
+    own = sa.and_(t.amphora.c.load_balancer_id == t.load_balancer.c.id, t.amphora.c.status != _DELETED)
+    query = (
+        sa.select(
+            t.load_balancer.c.id,
+            t.amphora.c.id.label("amphora_id"),
+            t.work.c.load_balancer_id.label("queued"),
+        )
+        .select_from(t.load_balancer)
+        .outerjoin(t.amphora, own)
+        .outerjoin(t.work, t.work.c.load_balancer_id == t.load_balancer.c.id)
+        .where(sa.not_(t.load_balancer.c.delete_requested))
+    )
+    return {one.id for one in tx.execute(query) if one.queued or one.amphora_id not in present}
 
 
 def _alive(where: sa.ColumnElement[bool]) -> sa.Select[Any]:

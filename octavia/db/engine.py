@@ -35,9 +35,18 @@ _RETRIES = 20
 _SQLITE_BUSY_S = 30.0
 
 
-def create_engine(url: str, *, max_pool_size: int = 10, max_overflow: int = 20) -> sa.Engine:
+def create_engine(
+    url: str,
+    *,
+    max_pool_size: int = 10,
+    max_overflow: int = 20,
+    pool_timeout: int | None = None,
+    connection_recycle_time: int = 3600,
+) -> sa.Engine:
     """An engine for ``[database] connection``: sqlite:///…, mysql+pymysql://…, postgresql://….
 
+    :param pool_timeout: seconds to wait for a connection when all are in use.
+    :param connection_recycle_time: seconds after which a connection is replaced when it is next used.
     :raises Transient: the database does not answer.
     :raises Terminal: the driver that the URL wants is not installed.
     """
@@ -55,6 +64,8 @@ def create_engine(url: str, *, max_pool_size: int = 10, max_overflow: int = 20) 
             mysql_sql_mode="TRADITIONAL",
             max_pool_size=max_pool_size,
             max_overflow=max_overflow,
+            pool_timeout=pool_timeout,
+            connection_recycle_time=connection_recycle_time,
             max_retries=1,
             retry_interval=1,
         )

@@ -15,11 +15,9 @@ from octavia.db import amphorae, work
 from octavia.db import tables as t
 from octavia.domain.statuses import AmphoraStatus as A
 from octavia.domain.statuses import ProvisioningStatus as P
-from octavia.domain.tree import Amphora
+from octavia.domain.tree import AMPHORA_PROVIDERS, Amphora
 
 _AT_ONCE: Final = 100
-# What providers that are ours are called; a third party's pending rows are its own business.
-_OURS: Final = ("amphora", "amphorav2", "octavia")
 
 # Tables that hold a load balancer's leavings, by the column that names it, children first.
 _LEAVINGS: Final = (
@@ -27,6 +25,7 @@ _LEAVINGS: Final = (
     t.status_reason.c.load_balancer_id,
     t.event.c.load_balancer_id,
     t.work.c.load_balancer_id,
+    t.provider_call.c.load_balancer_id,
     t.vip_security_group.c.load_balancer_id,
     t.vip.c.load_balancer_id,
     t.additional_vip.c.load_balancer_id,
@@ -54,9 +53,14 @@ def load_balancers(tx: sa.Connection, before: datetime) -> list[str]:
     )
     ids = list(old.scalars())
     if ids:
-        for column in _LEAVINGS:
-            tx.execute(sa.delete(column.table).where(column.in_(ids)))
+        forget(tx, ids)
     return ids
+
+
+def forget(tx: sa.Connection, load_balancer_ids: Sequence[str]) -> None:
+    """Remove load balancers that have no children any more, without a trace."""
+    for column in _LEAVINGS:
+        tx.execute(sa.delete(column.table).where(column.in_(load_balancer_ids)))
 
 
 def deleted_amphorae(tx: sa.Connection, before: datetime) -> list[str]:
@@ -87,7 +91,8 @@ def forgotten(tx: sa.Connection) -> list[str]:
     """Load balancers with something to do and no row in the work queue; there should be none."""
     lb = t.load_balancer
     queued = sa.exists().where(t.work.c.load_balancer_id == lb.c.id)
-    pending = sa.and_(lb.c.provisioning_status.like("PENDING%"), lb.c.provider.in_(_OURS))
+    # A third party's pending rows are its own business.
+    pending = sa.and_(lb.c.provisioning_status.like("PENDING%"), lb.c.provider.in_(AMPHORA_PROVIDERS))
     unfinished = sa.exists().where(
         t.amphora.c.load_balancer_id == lb.c.id,
         sa.or_(

@@ -19,6 +19,16 @@ import sqlalchemy as sa
 from octavia.db import tables as t
 from octavia.domain.statuses import OperatingStatus as O
 from octavia.domain.statuses import ProvisioningStatus as P
+from octavia.domain.tree import (
+    HealthMonitor,
+    L7Policy,
+    L7Rule,
+    Listener,
+    LoadBalancer,
+    Member,
+    Pool,
+    Resource,
+)
 
 _TABLES: Final = {
     "loadbalancer": t.load_balancer,
@@ -28,6 +38,15 @@ _TABLES: Final = {
     "healthmonitor": t.health_monitor,
     "l7policy": t.l7policy,
     "l7rule": t.l7rule,
+}
+_KINDS: Final[Mapping[type[Resource], str]] = {
+    LoadBalancer: "loadbalancer",
+    Listener: "listener",
+    Pool: "pool",
+    Member: "member",
+    HealthMonitor: "healthmonitor",
+    L7Policy: "l7policy",
+    L7Rule: "l7rule",
 }
 _SETTLING: Final = (P.PENDING_CREATE, P.PENDING_UPDATE, P.ERROR)
 
@@ -129,6 +148,49 @@ def show_replacement(tx: sa.Connection, load_balancer_id: str, why: str, now: da
         .values(provisioning_status=P.PENDING_UPDATE)
     )
     explain(tx, load_balancer_id, load_balancer_id, Reason(REPLACING, why), now)
+
+
+# Third-party providers say themselves what is live
+
+
+def report(
+    tx: sa.Connection,
+    kind: str,
+    object_id: str,
+    load_balancer_id: str,
+    *,
+    provisioning: P | None,
+    operating: O | None,
+    now: datetime,
+) -> None:
+    """Write what a provider says of an object, whose load balancer is locked; it says nothing with None."""
+    table = _TABLES[kind]
+    values: dict[str, Any] = {} if operating is None else {"operating_status": operating}
+    if provisioning is not None:
+        values |= {"provisioning_status": provisioning, "delete_requested": provisioning is P.PENDING_DELETE}
+    if provisioning is P.ACTIVE:
+        values["updated_at"] = now
+        if table is t.load_balancer:
+            values["observed_generation"] = table.c.generation
+        tx.execute(sa.delete(t.status_reason).where(t.status_reason.c.object_id == object_id))
+    if provisioning is P.ERROR:
+        explain(tx, object_id, load_balancer_id, Reason("PROVIDER", "The provider reports an error."), now)
+    if values:
+        tx.execute(sa.update(table).where(table.c.id == object_id).values(values))
+
+
+def remove(tx: sa.Connection, load_balancer_id: str, ids: Mapping[str, Collection[str]]) -> None:
+    """Objects below a load balancer are no more, and what is below them: kind to ids."""
+    gone: dict[sa.Table, list[str]] = {table: [] for table in t.CHILDREN}
+    gone |= {_TABLES[kind]: list(found) for kind, found in ids.items()}
+    _remove(tx, _with_children(tx, gone))
+    if gone[t.l7policy]:
+        _close_up(tx, load_balancer_id)
+
+
+def kind_of(type_: type[Resource]) -> str:
+    """The name of a kind here."""
+    return _KINDS[type_]
 
 
 def delete_load_balancer(tx: sa.Connection, load_balancer_id: str, now: datetime) -> None:
@@ -360,6 +422,7 @@ def _remove(tx: sa.Connection, ids: Mapping[sa.Table, Iterable[str]]) -> None:
         delete(t.tags.c.resource_id, table)
         delete(t.status_reason.c.object_id, table)
     delete(t.listener_cidr.c.listener_id, t.listener)
+    delete(t.sni.c.listener_id, t.listener)
     delete(t.listener_statistics.c.listener_id, t.listener)
     delete(t.session_persistence.c.pool_id, t.pool)
     gone_pools = list(ids[t.pool])

@@ -26,16 +26,35 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     false,
     text,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
 
 # Microseconds everywhere: MySQL's DATETIME has whole seconds unless told otherwise, and leases
 # and the order of creation need finer ones.
 Moment: Final = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 metadata: Final = MetaData()
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """A sequence of words without commas, kept as one text with commas between them."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """A text is what a filter compares with."""
+        del dialect
+        return value if value is None or isinstance(value, str) else ",".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        """The words again."""
+        del dialect
+        return None if value is None else tuple(filter(None, value.split(",")))
 
 
 def _table(name: str, *columns: Any) -> Table:
@@ -68,6 +87,15 @@ def _times() -> tuple[Column[object], Column[object]]:
 
 def _generation() -> Column[int]:
     return Column("generation", BigInteger, nullable=False, server_default=text("0"))
+
+
+def _tls() -> tuple[Column[Any], ...]:
+    return (
+        Column("tls_certificate_id", String(255)),
+        Column("tls_ciphers", String(2048)),
+        Column("tls_versions", Words(512)),
+        Column("alpn_protocols", Words(512)),
+    )
 
 
 def _delete_requested() -> Column[bool]:
@@ -156,6 +184,13 @@ listener = _table(
     Column("timeout_member_connect", Integer),
     Column("timeout_member_data", Integer),
     Column("timeout_tcp_inspect", Integer),
+    *_tls(),
+    Column("client_ca_tls_certificate_id", String(255)),
+    Column("client_authentication", String(10), nullable=False, server_default="NONE"),
+    Column("client_crl_container_id", String(255)),
+    Column("hsts_max_age", Integer),
+    Column("hsts_include_subdomains", Boolean, nullable=False, server_default=false()),
+    Column("hsts_preload", Boolean, nullable=False, server_default=false()),
     *_times(),
     _generation(),
     _delete_requested(),
@@ -167,6 +202,14 @@ listener_cidr = _table(
     Column("cidr", String(64), primary_key=True),
 )
 
+sni = _table(
+    "sni",
+    Column("listener_id", String(36), ForeignKey("listener.id"), primary_key=True),
+    # The first one is for clients that name no server, where the listener has no default.
+    Column("position", Integer, primary_key=True),
+    Column("tls_container_id", String(255), nullable=False),
+)
+
 pool = _table(
     "pool",
     _id(),
@@ -175,6 +218,10 @@ pool = _table(
     Column("description", String(255)),
     Column("protocol", String(16), nullable=False),
     Column("lb_algorithm", String(255), nullable=False),
+    *_tls(),
+    Column("ca_tls_certificate_id", String(255)),
+    Column("crl_container_id", String(255)),
+    Column("tls_enabled", Boolean, nullable=False, server_default=false()),
     *_statuses(),
     _enabled(),
     Column("load_balancer_id", String(36), ForeignKey("load_balancer.id"), index=True),
@@ -442,6 +489,17 @@ reservation = _table(
     _id(),
     _project(),
     Column("expires_at", Moment, nullable=False, index=True),
+)
+
+# A change that a third-party provider has not answered yet.
+provider_call = _table(
+    "provider_call",
+    _id(),
+    Column("load_balancer_id", String(36), nullable=False, index=True),
+    # Of the load balancer, with this change.
+    Column("generation", BigInteger, nullable=False),
+    Column("method", String(64), nullable=False),
+    Column("since", Moment, nullable=False, index=True),
 )
 
 # What only one process at a time may do, and which one does it.

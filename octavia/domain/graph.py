@@ -110,7 +110,7 @@ def _definitions(items: Iterable[PoolItem]) -> list[PoolItem]:
 
 
 def _pool(lb: LoadBalancer, item: PoolItem, births: Births, deployment: Deployment) -> Pool:
-    pool = rules.new_pool(lb, item.values, births)
+    pool = rules.new_pool(lb, item.values, births, deployment)
     if item.health_monitor is not None:
         rules.check_monitor_allowed(item.health_monitor, deployment)
         monitor = rules.new_health_monitor(lb, pool, item.health_monitor, births)
@@ -131,7 +131,7 @@ def _with_listener(
         pool = pools[item.default_pool.name]
         rules.check_pair(values["protocol"], pool.protocol)
         values["default_pool_id"] = pool.id
-    listener = rules.new_listener(lb, values, births)
+    listener = rules.new_listener(lb, values, births, deployment)
     for policy in item.policies:
         listener = _with_policy(lb, listener, policy, pools, births)
     return lb.with_listener(listener)

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 from octavia.domain.statuses import AmphoraStatus, OperatingStatus, ProvisioningStatus
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+AMPHORA_PROVIDERS: Final = ("amphora", "amphorav2", "octavia")
+"""Names of the provider that is ours: the worker makes its load balancers real."""
 
 
 class Protocol(StrEnum):
@@ -73,6 +77,14 @@ class PersistenceType(StrEnum):
     SOURCE_IP = "SOURCE_IP"
     HTTP_COOKIE = "HTTP_COOKIE"
     APP_COOKIE = "APP_COOKIE"
+
+
+class ClientAuthentication(StrEnum):
+    """Whether clients of a listener have to show a certificate."""
+
+    NONE = "NONE"
+    OPTIONAL = "OPTIONAL"
+    MANDATORY = "MANDATORY"
 
 
 class L7Action(StrEnum):
@@ -191,12 +203,24 @@ class SessionPersistence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool(Resource):
-    """Members that serve the same thing."""
+    """Members that serve the same thing.
+
+    :param tls_enabled: the load balancer speaks TLS to them.
+    :param tls_container_ref: the secret with the certificate that it shows; empty means none, like below.
+    :param ca_tls_container_ref: the secret with the CAs that members' certificates are checked with.
+    """
 
     description: str = ""
     protocol: Protocol
     lb_algorithm: Algorithm
     session_persistence: SessionPersistence | None = None
+    tls_enabled: bool = False
+    tls_container_ref: str | None = None
+    ca_tls_container_ref: str | None = None
+    crl_container_ref: str | None = None
+    tls_ciphers: str | None = None
+    tls_versions: tuple[str, ...] | None = None
+    alpn_protocols: tuple[str, ...] | None = None
     members: tuple[Member, ...] = ()
     health_monitor: HealthMonitor | None = None
 
@@ -246,6 +270,10 @@ class Listener(Resource):
     :param connection_limit: concurrent connections; -1 or None means no limit of its own.
     :param timeout_client_data: milliseconds, like the other timeouts.
     :param peer_port: number in security group rules for the peers' stick tables.
+    :param default_tls_container_ref: the secret with the certificate for clients that name no server.
+    :param sni_container_refs: secrets with further certificates, chosen by the names in them.
+    :param client_ca_tls_container_ref: the secret with the CAs that clients' certificates are checked with.
+    :param hsts_max_age: seconds; None sends no such header.
     :param l7_policies: in order of their positions.
     """
 
@@ -260,6 +288,17 @@ class Listener(Resource):
     timeout_member_data: int | None = None
     timeout_tcp_inspect: int | None = None
     allowed_cidrs: tuple[str, ...] = ()
+    default_tls_container_ref: str | None = None
+    sni_container_refs: tuple[str, ...] = ()
+    client_ca_tls_container_ref: str | None = None
+    client_authentication: ClientAuthentication = ClientAuthentication.NONE
+    client_crl_container_ref: str | None = None
+    tls_ciphers: str | None = None
+    tls_versions: tuple[str, ...] | None = None
+    alpn_protocols: tuple[str, ...] | None = None
+    hsts_max_age: int | None = None
+    hsts_include_subdomains: bool = False
+    hsts_preload: bool = False
     peer_port: int | None = None
     l7_policies: tuple[L7Policy, ...] = ()
 
@@ -268,7 +307,9 @@ class Listener(Resource):
 class Vip:
     """The address that the tenant's clients use.
 
+    :param ip_address: IPv4 or IPv6, character for character as the tenant wrote it, if it did.
     :param octavia_owned: the port was made by us and goes with the load balancer.
+    :param sg_ids: security groups of the tenant's on its port, in place of ours; sorted.
     """
 
     ip_address: str | None = None
@@ -278,6 +319,12 @@ class Vip:
     qos_policy_id: str | None = None
     octavia_owned: bool = False
     vnic_type: str = "normal"
+    sg_ids: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str | None:
+        """The address in the one spelling that everything but the API uses."""
+        return _canonical(self.ip_address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +335,15 @@ class AdditionalVip:
     port_id: str | None = None
     subnet_id: str
     network_id: str | None = None
+
+    @property
+    def address(self) -> str | None:
+        """As a VIP's."""
+        return _canonical(self.ip_address)
+
+
+def _canonical(address: str | None) -> str | None:
+    return str(ip_address(address)) if address else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,9 +384,14 @@ class LoadBalancer(Resource):
     observed_generation: int = 0
 
     @property
+    def third_party(self) -> bool:
+        """Does somebody else's provider make it real? It has no amphorae, and reports its own statuses."""
+        return self.provider not in AMPHORA_PROVIDERS
+
+    @property
     def vip_addresses(self) -> tuple[str, ...]:
         """The primary address and then the additional ones."""
-        every = (self.vip.ip_address, *(vip.ip_address for vip in self.additional_vips))
+        every = (self.vip.address, *(vip.address for vip in self.additional_vips))
         return tuple(address for address in every if address)
 
     def listener(self, listener_id: str) -> Listener | None:

@@ -21,7 +21,7 @@ from octavia.db.engine import Connection, Database
 from octavia.db.heartbeats import Parts, SeenLoadBalancer, Sender, Version
 from octavia.domain.clock import Clock
 from octavia.domain.errors import Transient
-from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.bus.contract import Bell
 from octavia.health.derive import IN_SERVICE, Changes, believed, derive, differs_from_wanted, is_redundant
 from octavia.health.inbox import Arrived, Inbox
 from octavia.health.statistics import Tally
@@ -95,7 +95,7 @@ class Receiver:
     """One a health manager."""
 
     def __init__(
-        self, database: Database, clock: Clock, doorbell: Doorbell, settings: ReceiverSettings
+        self, database: Database, clock: Clock, doorbell: Bell, settings: ReceiverSettings
     ) -> None:
         self._database = database
         self._clock = clock

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from octavia.db.engine import Database
 from octavia.domain.clock import Clock
 from octavia.drivers.amphora.contract import AmphoraDriver
-from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.bus.contract import Bell
 from octavia.drivers.compute.contract import ComputeDriver
 from octavia.health.receive import Receiver
 from octavia.health.settings import HealthSettings
@@ -22,7 +22,7 @@ class HealthManager:
         self,
         database: Database,
         clock: Clock,
-        doorbell: Doorbell,
+        doorbell: Bell,
         compute: ComputeDriver,
         agents: AmphoraDriver,
         settings: HealthSettings,

@@ -28,7 +28,7 @@ from octavia.db.silence import Fleet, Silent
 from octavia.domain.clock import Clock
 from octavia.domain.errors import Transient
 from octavia.domain.tree import Amphora
-from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.bus.contract import Bell
 from octavia.health.receive import Vitals
 from octavia.health.witness import Testimony
 
@@ -175,7 +175,7 @@ class Judge:
         self,
         database: Database,
         clock: Clock,
-        doorbell: Doorbell,
+        doorbell: Bell,
         witness: AskWitness,
         limits: Limits,
         *,

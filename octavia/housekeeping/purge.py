@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import octavia.db.purge as rows
-from octavia.db import events, reservations, statistics
+from octavia.db import events, provider_calls, reservations, statistics
 from octavia.db.engine import Connection, Database
-from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.bus.contract import Bell
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Ages:
 class Purge:
     """Several may run at once, on as many hosts."""
 
-    def __init__(self, database: Database, doorbell: Doorbell, ages: Ages) -> None:
+    def __init__(self, database: Database, doorbell: Bell, ages: Ages) -> None:
         self._database = database
         self._doorbell = doorbell
         self._ages = ages
@@ -49,6 +49,7 @@ class Purge:
         self._database.write(events.trim)
         self._database.write(statistics.forget_gone)
         self._queue_forgotten(now)
+        self._give_up_on_providers(now)
 
     def _in_portions(self, noun: str, purge: Callable[[Connection], list[str]]) -> None:
         while ids := self._database.write(purge):
@@ -61,3 +62,10 @@ class Purge:
             if self._database.write(lambda tx, one=load_balancer_id: rows.announce(tx, one, now)):  # type: ignore[misc]
                 LOG.warning("Load balancer %s had work that nobody was told of", load_balancer_id)
                 self._doorbell.ring()
+
+    def _give_up_on_providers(self, now: datetime) -> None:
+        with self._database.read() as tx:
+            overdue = provider_calls.overdue(tx, now - provider_calls.PATIENCE)
+        for call_id in overdue:
+            if found := self._database.write(lambda tx, one=call_id: provider_calls.give_up(tx, one, now)):  # type: ignore[misc]
+                LOG.error("The provider of load balancer %s never answered", found)

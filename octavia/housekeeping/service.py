@@ -11,7 +11,7 @@ from typing import Any, Final
 from octavia.db.engine import Database
 from octavia.domain.clock import Clock
 from octavia.domain.errors import Transient
-from octavia.drivers.bus.contract import Doorbell
+from octavia.drivers.bus.contract import Bell
 from octavia.drivers.compute.contract import ComputeDriver
 from octavia.drivers.network.contract import NetworkDriver
 from octavia.housekeeping.purge import Ages, Purge
@@ -54,7 +54,7 @@ def from_config(conf: Any) -> HousekeepingSettings:
 
 def jobs(
     database: Database,
-    doorbell: Doorbell,
+    doorbell: Bell,
     compute: ComputeDriver,
     network: NetworkDriver,
     settings: HousekeepingSettings,

@@ -4,7 +4,8 @@
 A crash between asking a cloud and writing down its answer leaves them. The sweep must never hit what
 is just being created, so the cloud is listed *before* the rows are read, and only what is ownerless
 in two passes at least an interval apart is deleted. Nor may a wrong or empty database cost a fleet
-its life: see :func:`condemned`.
+its life: see :func:`condemned`; nor an older one, put back from a backup, the service of a load balancer
+whose amphorae it does not know (``docs/decisions/0012-restored-database.md``).
 """
 
 import logging
@@ -26,6 +27,8 @@ LOG: Final = logging.getLogger(__name__)
 _FEW: Final = 10  # below it, shares mean nothing
 _SHARE: Final = 0.1  # of what there is, at most this much is deleted in a pass
 _TOO_MANY: Final = 0.5  # ownerless: then it is not the resources that are wrong
+# So long an amphora that nobody knows may go on serving while its load balancer gets others.
+_SPARED: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,10 +37,12 @@ class Orphan:
 
     kind: str  # "1 server", "2 port"
     id: str
-    belongs_to: str
+    load_balancer_id: str = ""
+    amphora_id: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind[2:]} {self.id} of {self.belongs_to}"
+        owner = f"amphora {self.amphora_id}" if self.amphora_id else f"load balancer {self.load_balancer_id}"
+        return f"{self.kind[2:]} {self.id} of {owner}"
 
 
 class Leftovers(Protocol):
@@ -57,16 +62,16 @@ def orphans(
 ) -> list[Orphan]:
     """What belongs to none of the known load balancers, reservations and amphorae."""
     found = [
-        Orphan("1 server", one.compute_id, f"amphora {one.amphora_id}")
+        Orphan("1 server", one.compute_id, amphora_id=one.amphora_id)
         for one in servers
         if one.amphora_id not in known
     ]
     for load_balancer_id, port in ports:
         amphora_id = _amphora_of(port)
         if amphora_id is None and load_balancer_id not in known:
-            found.append(Orphan("2 port", port.id, f"load balancer {load_balancer_id}"))
+            found.append(Orphan("2 port", port.id, load_balancer_id))
         elif amphora_id is not None and amphora_id not in known:
-            found.append(Orphan("2 port", port.id, f"amphora {amphora_id}"))
+            found.append(Orphan("2 port", port.id, load_balancer_id, amphora_id))
     return sorted(found)
 
 
@@ -120,18 +125,35 @@ class Sweep:
         # Read after the listing: whatever was listed and has an owner has its row by now.
         known = self._known()
         found = orphans(servers, ports, known)
+        needed = self._needed(servers, ports, known)
         doomed, why = condemned(found, self._seen, len(servers) + len(ports), now, self._interval)
         if why:
             LOG.error("%s", why)
         self._seen = {one: self._seen.get(one, now) for one in found}
-        gone = [one for one in doomed if self._delete(one)]
-        for what in self._leftovers(known):
+        gone = [one for one in doomed if not self._spares(one, needed, now) and self._delete(one)]
+        for what in self._leftovers(known | needed):
             LOG.warning("Left over and removed: %s", what)
         return gone
 
     def _known(self) -> frozenset[str]:
         with self._database.read() as tx:
             return frozenset(reservations.known_load_balancers(tx) | amphorae.all_ids(tx))
+
+    def _needed(
+        self, servers: Sequence[Server], ports: Sequence[tuple[str, Port]], known: frozenset[str]
+    ) -> frozenset[str]:
+        """Amphorae without a row that may be all that serves their load balancer, which has one."""
+        present = {one.amphora_id for one in servers}
+        strangers = {(lb_id, _amphora_of(port)) for lb_id, port in ports if lb_id in known}
+        strangers = {(lb_id, one) for lb_id, one in strangers if one in present and one not in known}
+        if not strangers:
+            return frozenset()
+        with self._database.read() as tx:
+            unserved = amphorae.unserved(tx, present)
+        return frozenset(one for lb_id, one in strangers if one and lb_id in unserved)
+
+    def _spares(self, orphan: Orphan, needed: frozenset[str], now: datetime) -> bool:
+        return orphan.amphora_id in needed and now - self._seen[orphan] < _SPARED
 
     def _delete(self, orphan: Orphan) -> bool:
         delete: Callable[[str], None]

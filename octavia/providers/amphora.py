@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the amphora provider refuses (contract: api.md section 22)."""
+"""The amphora provider: what it refuses (contract: api.md section 22), and what its flavors can say.
 
-from collections.abc import Iterator
-from typing import Final
+Its load balancers are made real by the worker, which finds them in the work queue: it is handed no calls.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from octavia_lib.api.drivers.provider_base import ProviderDriver
 
 from octavia.domain.tree import Algorithm, Listener, LoadBalancer, Pool, Protocol
+from octavia.providers import capabilities
+from octavia.providers.capabilities import Capability
 from octavia.providers.errors import UnsupportedOption
 
 # No amphora forwards these yet: a listener that is accepted and never opens would be worse.
@@ -31,3 +38,29 @@ def _refused(before: LoadBalancer | None, after: LoadBalancer) -> Iterator[str]:
             yield "Amphorae do not balance by SOURCE_IP_PORT."
         if isinstance(one, Listener) and one.l7_policies and one.protocol not in _READ:
             yield f"L7 policies need a listener that reads requests; {one.protocol} is passed on unread."
+
+
+class AmphoraDriver(ProviderDriver):  # type: ignore[misc]  # octavia-lib has no types
+    """What profiles of flavors and availability zones are checked with."""
+
+    name = "amphora"
+
+    def get_supported_flavor_metadata(self) -> dict[str, str]:
+        """Key to description."""
+        return _described(capabilities.FLAVOR)
+
+    def validate_flavor(self, flavor_metadata: Mapping[str, Any]) -> None:
+        """:raises UnsupportedOption: a key is unknown, or its value is none."""
+        capabilities.check(self.name, flavor_metadata, capabilities.FLAVOR)
+
+    def get_supported_availability_zone_metadata(self) -> dict[str, str]:
+        """Key to description."""
+        return _described(capabilities.AVAILABILITY_ZONE)
+
+    def validate_availability_zone(self, availability_zone_metadata: Mapping[str, Any]) -> None:
+        """:raises UnsupportedOption: a key is unknown, or its value is none."""
+        capabilities.check(self.name, availability_zone_metadata, capabilities.AVAILABILITY_ZONE)
+
+
+def _described(every: Mapping[str, Capability]) -> dict[str, str]:
+    return {key: one.description for key, one in every.items()}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths, headers and payloads of the amphora agent's REST API (contract: amphora-agent.md).
 
-REST 1.0 as the contract has it, and three extensions that an agent names in its ``info``:
+REST 1.0 as the contract has it, and four extensions that an agent names in its ``info``:
 
 ``fence``
     A mutating request may carry the caller's fencing number; the agent refuses a lower one than it
@@ -10,13 +10,17 @@ REST 1.0 as the contract has it, and three extensions that an agent names in its
     The agent remembers which generation of the load balancer is live.
 ``apply``
     ``PUT /1.0/loadbalancer/{amphora}/{load balancer}/apply`` takes everything at once.
+``certificates``
+    So do the files beside the configuration: each by its digest, and with its content where the agent has
+    not got it. It answers 412 ``{"message", "missing": [name, …]}`` if that was left out.
 
 Payloads are checked here for shape and addresses, so that no text of a request reaches a command line
 unparsed. Standard library only: the agent's memory is the tenant's.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -29,7 +33,11 @@ HEADER_GENERATION: Final = "X-Octavia-Generation"
 EXTENSION_FENCE: Final = "fence"
 EXTENSION_GENERATION: Final = "generation"
 EXTENSION_APPLY: Final = "apply"
-EXTENSIONS: Final = (EXTENSION_FENCE, EXTENSION_GENERATION, EXTENSION_APPLY)
+EXTENSION_CERTIFICATES: Final = "certificates"
+EXTENSIONS: Final = (EXTENSION_FENCE, EXTENSION_GENERATION, EXTENSION_APPLY, EXTENSION_CERTIFICATES)
+
+CERTIFICATE_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,199}\.pem")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 NO_INTERFACE: Final = "No suitable network interface found"  # the `details` that clients retry on
 
@@ -54,6 +62,11 @@ def path_apply(amphora_id: str, load_balancer_id: str) -> str:
 def path_action(load_balancer_id: str, action: str) -> str:
     """``start``, ``stop`` or ``reload`` of HAProxy."""
     return f"{PREFIX}/loadbalancer/{load_balancer_id}/{action}"
+
+
+def path_certificate(load_balancer_id: str, name: str) -> str:
+    """One file beside HAProxy's configuration."""
+    return f"{PREFIX}/loadbalancer/{load_balancer_id}/certificates/{name}"
 
 
 def path_listener(load_balancer_id: str) -> str:
@@ -252,16 +265,45 @@ class MemberNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFile:
+    """A file beside the configuration: PEM, or the list of a listener's certificates.
+
+    :param sha256: None: whatever the agent has under this name.
+    :param content: None where the agent has it already.
+    """
+
+    sha256: str | None
+    content: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_json(cls, name: str, value: object) -> "CertificateFile":
+        """:raises BadPayload:"""
+        if not CERTIFICATE_NAME.fullmatch(name):
+            raise BadPayload("certificates has a name that is no name of a PEM file")
+        one = _object(value, f"certificates {name}")
+        sha256 = one.get("sha256")
+        if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+            raise BadPayload(f"certificates {name} sha256 should be 64 hexadecimal digits")
+        return cls(sha256=sha256, content=_optional_text(one, "content"))
+
+    def to_json(self) -> dict[str, str | None]:
+        """The value under the file's name."""
+        return {"sha256": self.sha256, **({"content": self.content} if self.content is not None else {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
     """The body of the extension ``apply``: everything that should run.
 
     :param haproxy: text of haproxy.cfg; None stops HAProxy and removes what belongs to it.
     :param keepalived: text for the VRRP keepalived; None stops it.
+    :param certificates: all files that the configuration names, by name; None leaves alone what is there.
     """
 
     generation: int
     haproxy: str | None
     keepalived: str | None
+    certificates: Mapping[str, CertificateFile] | None = None
 
     @classmethod
     def from_json(cls, value: object) -> "Apply":
@@ -274,11 +316,23 @@ class Apply:
             generation=generation,
             haproxy=_optional_text(body, "haproxy"),
             keepalived=_optional_text(body, "keepalived"),
+            certificates=_certificates(body),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The body."""
-        return {"generation": self.generation, "haproxy": self.haproxy, "keepalived": self.keepalived}
+        body = {"generation": self.generation, "haproxy": self.haproxy, "keepalived": self.keepalived}
+        if self.certificates is None:
+            return body
+        return body | {"certificates": {name: one.to_json() for name, one in self.certificates.items()}}
+
+
+def _certificates(body: Mapping[str, Any]) -> dict[str, CertificateFile] | None:
+    value = body.get("certificates")
+    if value is None:
+        return None
+    files = _object(value, "certificates")
+    return {name: CertificateFile.from_json(name, one) for name, one in files.items()}
 
 
 def _object(value: object, noun: str) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ ROLES: Final = {
     Topology.ACTIVE_STANDBY: (Role.MASTER, Role.BACKUP),
 }
 _A = AmphoraStatus
+_SPARED: Final = timedelta(minutes=5)
 _BUILDING: Final = frozenset({_A.PENDING_CREATE, _A.BOOTING})
 
 
@@ -67,7 +68,8 @@ def plan(desired: Desired, observed: Observed, settings: PlanSettings) -> tuple[
     lost = _lost(desired, observed, settings)
     if lost:
         return tuple(BranchPlan(row.id, (GiveUp(why),)) for row, why in lost)
-    retired = [_retire(row) for row in desired.amphorae if row.is_given_up]
+    failed = [row for row in desired.amphorae if row.is_given_up]
+    retired = [_retire(row) for row in failed if not _may_be_the_last(row, desired, observed)]
     present = [row for row in desired.amphorae if not row.is_given_up]
     branches = [*retired, *_by_role(desired, present, observed, settings)]
     wanted = _wanted_networks(desired.lb, observed)
@@ -109,12 +111,29 @@ def _lost(desired: Desired, observed: Observed, settings: PlanSettings) -> list[
         # The network between us may be what is broken. One is replaced, and the other, the owner of
         # the VIP, stays until the replacement has been reached and serves.
         both = len(there) == len(ROLES[desired.lb.topology]) and all(row.unreachable_since for row in there)
-        silent = sorted(silent, key=lambda row: _owns_vip(row, desired))[:1] if both else []
+        first = min(there, key=lambda row: _likely_to_serve(row, desired), default=None)
+        silent = [row for row in silent if both and row is first]
     for row in silent:
         assert row.unreachable_since
         seconds = (observed.now - row.unreachable_since).total_seconds()
         lost.append((row, f"its agent has not answered for {seconds:.0f} seconds"))
     return lost
+
+
+def _may_be_the_last(row: Amphora, desired: Desired, observed: Observed) -> bool:
+    """Of a pair: it may be back and serve, and nobody else does. It goes when its replacement serves.
+
+    But not for ever: what it holds in the cloud may be what the replacement lacks.
+    """
+    if desired.lb.topology is not Topology.ACTIVE_STANDBY or row.status is not _A.ERROR:
+        return False
+    if any(
+        one.is_serving and one.unreachable_since is None and one.config_digest for one in desired.amphorae
+    ):
+        return False
+    heard = desired.heard.get(row.id)
+    signs = [at for at in (row.unreachable_since, heard and heard.at) if at]
+    return bool(signs) and observed.now - max(signs) < _SPARED
 
 
 def _is_lost(row: Amphora, desired: Desired, observed: Observed, settings: PlanSettings) -> bool:
@@ -127,6 +146,11 @@ def _is_lost(row: Amphora, desired: Desired, observed: Observed, settings: PlanS
     # Alive but deaf: its heartbeats say that traffic flows, so it gets more time.
     alive = heard is not None and heard.at > row.unreachable_since
     return silence > settings.unreachable * (4 if alive else 1)
+
+
+def _likely_to_serve(row: Amphora, desired: Desired) -> tuple[bool, bool]:
+    """More than another, by what was last heard of it and what it acknowledged."""
+    return _owns_vip(row, desired), row.config_digest is not None
 
 
 def _owns_vip(row: Amphora, desired: Desired) -> bool:

@@ -71,7 +71,8 @@ class Pass:
     :param further: the load balancer got nearer to what is wanted.
     :param looked_again: an amphora turned out to be out of reach, and compute was asked about it.
     :param unanswering: amphorae that turned out to be.
-    :param excluded: objects that HAProxy refused, with its words.
+    :param excluded: objects that are not as wanted, with a sentence that says why.
+    :param unfetched: those among them whose certificates cannot be had or used.
     """
 
     lease: Lease
@@ -80,6 +81,7 @@ class Pass:
     looked_again: bool = False
     unanswering: set[str] = field(default_factory=set)
     excluded: dict[str, str] = field(default_factory=dict)
+    unfetched: dict[str, bool] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -174,6 +176,7 @@ class Reconciler:
             amphora=row,
             peers=tuple(row for row in desired.amphorae if row.is_peer),
             excluded=this.excluded,
+            unfetched=this.unfetched,
         )
 
     def _delete_if_gone(self, this: Pass, desired: Desired) -> bool:
@@ -273,8 +276,8 @@ class Reconciler:
     def _fail_refused(self, tx: Connection, this: Pass, desired: Desired, now: datetime) -> None:
         for resource in desired.lb.walk():
             if resource.id in this.excluded:
-                words = this.excluded[resource.id]
-                reason = Reason("REFUSED", f"HAProxy does not accept it: {words}")
+                code = "CERTIFICATE" if resource.id in this.unfetched else "REFUSED"
+                reason = Reason(code, this.excluded[resource.id])
                 next_try = now + self._retry_delay(this, _REFUSED_RETRY_S)
                 statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now, next_try)
 

@@ -63,6 +63,7 @@ def from_config(
         lease=timedelta(seconds=worker.lease_seconds),
         deadline=timedelta(seconds=worker.reconcile_deadline),
         threads=worker.worker_threads,
+        sweep=timedelta(seconds=worker.sweep_seconds),
         agent=AgentConf(
             controllers=tuple(health.controller_ip_port_list),
             heartbeat_key=health.heartbeat_key,
@@ -96,6 +97,8 @@ def from_config(
             administrative_log_facility=agent.administrative_log_facility,
             log_socket=log_socket,
             ping_command=f"{base}/ping-wrapper.sh",
+            default_listener_ciphers=conf.api_settings.default_listener_ciphers,
+            default_pool_ciphers=conf.api_settings.default_pool_ciphers,
         ),
         keepalived=KeepalivedSettings(
             base_path=base,

@@ -14,6 +14,7 @@ from octavia.domain.clock import Clock
 from octavia.domain.tree import Amphora, LoadBalancer
 from octavia.drivers.amphora.contract import AgentInfo, AmphoraDriver
 from octavia.drivers.certificates.contract import AmphoraCertificates
+from octavia.drivers.certificates.tenant import NoStore, TenantCertificates
 from octavia.drivers.compute.contract import ComputeDriver
 from octavia.drivers.network.contract import NetworkDriver, Subnet
 from octavia.worker.settings import WorkerSettings
@@ -30,6 +31,7 @@ class World:
     certificates: AmphoraCertificates
     amphora: AmphoraDriver
     clock: Clock
+    tenant_certificates: TenantCertificates = field(default_factory=NoStore)
 
 
 @dataclass(slots=True)
@@ -46,7 +48,9 @@ class Branch:
 
     :param amphora: its row as of the last step; None before the first.
     :param peers: all amphorae of the load balancer that talk to each other.
-    :param excluded: ids of objects that HAProxy refused, with its words.
+    :param excluded: ids of objects that are not as wanted, with a sentence that says why.
+    :param unfetched: those whose certificates cannot be had or used; True: they go on with what the amphora
+        has.
     """
 
     database: Database
@@ -58,6 +62,7 @@ class Branch:
     amphora: Amphora | None
     peers: tuple[Amphora, ...]
     excluded: dict[str, str]
+    unfetched: dict[str, bool] = field(default_factory=dict)
 
     @property
     def row(self) -> Amphora:

@@ -11,11 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from octavia.api import app
+from octavia.api.identity import Access
 from octavia.api.settings import ApiSettings
 from octavia.db import statuses
 from octavia.db import tables as t
 from octavia.db.engine import Database, create_engine
+from octavia.drivers.certificates.tenant_memory import MemoryTenantCertificates
 from octavia.drivers.network.memory import MemoryNetwork
+from tests.api import documented
 
 START = datetime(2026, 5, 4, 12, 0, 0)
 
@@ -70,10 +73,20 @@ class Api:
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
     doorbell: CountingDoorbell = field(default_factory=CountingDoorbell)
     clock: StillClock = field(default_factory=StillClock)
+    certificates: MemoryTenantCertificates = field(default_factory=MemoryTenantCertificates)
     root: str = "/v2.0/lbaas"
+    access: Access | None = None
 
     def __post_init__(self) -> None:
-        application = app.create(self.database, self.network, self.doorbell, self.clock, self.settings)
+        application = app.create(
+            self.database,
+            self.network,
+            self.doorbell,
+            self.clock,
+            self.settings,
+            certificates=self.certificates,
+            access=self.access,
+        )
         self.client = falcon.testing.TestClient(_pedantic(application))
 
     def request(self, method: str, path: str, body: Any = None, **more: Any) -> falcon.testing.Result:
@@ -83,7 +96,9 @@ class Api:
             more["body"] = body
         elif body is not None:
             more["json"] = body
-        return self.client.simulate_request(method, target, **more)
+        result = self.client.simulate_request(method, target, **more)
+        documented.check(method, target, result)
+        return result
 
     def get(self, path: str, code: int = 200, **more: Any) -> Any:
         return self._expect(self.request("GET", path, **more), code)

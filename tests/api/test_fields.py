@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from octavia.domain.tls import CIPHERS
 from tests.api.conftest import Api
 
 NEVER = object()  # the field cannot be updated, or not to null
@@ -55,15 +56,21 @@ LISTENER: list[Row] = [
         ("10.0.0.0/8", ["x"], [5], ["10.0.0.0/33"], ["2001:db8::/32"]),
     ),
     ("default_pool_id", None, NEVER, NEVER, ("", "x", 5)),
-    ("default_tls_container_ref", None, ("", None), None, ("https://secrets/1", 5)),
-    ("sni_container_refs", [], ([], []), [], (["x"],)),
-    ("client_authentication", "NONE", ("NONE", "NONE"), "NONE", ("OPTIONAL", "MANDATORY", "x")),
-    ("client_ca_tls_container_ref", None, NEVER, NEVER, ("x",)),
-    ("client_crl_container_ref", None, NEVER, NEVER, ("x",)),
-    ("tls_ciphers", None, ("", None), None, ("AES",)),
-    ("tls_versions", None, NEVER, None, ([], ["TLSv1.3"])),
-    ("alpn_protocols", None, NEVER, None, ([], ["h2"])),
-    ("hsts_max_age", None, NEVER, None, (5,)),
+    ("default_tls_container_ref", None, ("", ""), None, ("https://secrets/1", 5)),
+    ("sni_container_refs", [], ([], []), [], (["x"], "x", [5])),
+    ("client_authentication", "NONE", ("NONE", "NONE"), NEVER, ("OPTIONAL", "MANDATORY", "x")),
+    ("client_ca_tls_container_ref", None, ("", ""), None, ("x", 5)),
+    ("client_crl_container_ref", None, ("", ""), None, ("x", 5)),
+    (
+        "tls_ciphers",
+        None,
+        ("AES128-SHA:!MD5", "AES128-SHA:!MD5"),
+        CIPHERS,
+        ("AES;MD5", "AES MD5", 5, "x" * 2049),
+    ),
+    ("tls_versions", None, (["TLSv1.3"], ["TLSv1.3"]), ["TLSv1.2", "TLSv1.3"], ("TLSv1.3", [5], ["a,b"])),
+    ("alpn_protocols", None, (["h2"], ["h2"]), ["h2", "http/1.1", "http/1.0"], ([], ["spdy"], "h2")),
+    ("hsts_max_age", None, NEVER, None, (5, -1, "x")),
     ("hsts_include_subdomains", False, (False, False), False, (True,)),
     ("hsts_preload", False, (False, False), False, (True,)),
 ]
@@ -97,13 +104,13 @@ POOL: list[Row] = [
             {"type": "APP_COOKIE", "cookie_name": ""},
         ),
     ),
-    ("tls_enabled", False, (False, False), REFUSED, (True, "x")),
-    ("tls_container_ref", None, ("", None), None, ("x",)),
-    ("ca_tls_container_ref", None, NEVER, None, ("x",)),
-    ("crl_container_ref", None, NEVER, None, ("x",)),
-    ("tls_ciphers", None, NEVER, None, ("x",)),
-    ("tls_versions", None, NEVER, None, (["TLSv1.3"],)),
-    ("alpn_protocols", None, NEVER, None, (["h2"],)),
+    ("tls_enabled", False, (True, True), REFUSED, ("x",)),
+    ("tls_container_ref", None, ("", ""), None, ("x", 5)),
+    ("ca_tls_container_ref", None, ("", ""), None, ("x", 5)),
+    ("crl_container_ref", None, ("", ""), None, ("x", 5)),
+    ("tls_ciphers", None, ("AES128-SHA", "AES128-SHA"), CIPHERS, ("a/b", 5)),
+    ("tls_versions", None, (["TLSv1.3"], ["TLSv1.3"]), ["TLSv1.2", "TLSv1.3"], ("x", [5])),
+    ("alpn_protocols", None, (["h2"], ["h2"]), None, (["spdy"],)),
 ]
 MEMBER: list[Row] = [
     *COMMON,

@@ -131,22 +131,24 @@ def test_each_resource_has_its_limit(enforcing: Api) -> None:
     assert len(list(api.network.list_ports())) == 1
 
 
-def test_a_batch_counts_what_it_adds_until_what_it_removes_is_gone(enforcing: Api) -> None:
+def test_a_batch_counts_by_how_much_it_makes_the_pool_larger(enforcing: Api) -> None:
     api = enforcing
     pool = api.pool(api.load_balancer())
     limits(api, member=3)
     path = f"/pools/{pool['id']}/members"
 
-    def batch(*ports: int, code: int = 202) -> None:
+    def batch(*ports: int, code: int = 202, query: str = "") -> None:
         members = [{"address": "192.0.2.1", "protocol_port": port} for port in ports]
-        api.put(path, {"members": members}, code=code)
+        api.put(path + query, {"members": members}, code=code)
 
+    batch(1, 2, 3, 4, code=403)
     batch(1, 2)
-    batch(3, 4, code=403)
-    batch(2, 3)
-    batch(4, code=403)
+    batch(3, 4)  # what goes makes room for what comes
+    batch(3, 4, 5, code=403)  # and is there until it is gone
     api.settle()
-    batch(3, 4)
+    batch(3, 4, 5)
+    batch(6, code=403, query="?additive_only=true")
+    batch(6)
 
 
 def test_what_is_deleted_counts_until_it_is_gone(enforcing: Api) -> None:

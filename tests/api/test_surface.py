@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from octavia.api.cors import Cors
-from octavia.api.identity import check_strategy
 from octavia.api.settings import ApiSettings, check_binding
 from octavia.db import views
 from octavia.domain.errors import Terminal, Transient
@@ -69,7 +68,7 @@ def test_unknown_paths_are_404_in_both_shapes_at_once(api: Api, path: str) -> No
         ("PATCH", "/loadbalancers", "PUT, DELETE, GET, POST, OPTIONS"),
         ("PUT", "/providers/x/y", None),
         ("GET", "/providers/x", "OPTIONS"),
-        ("POST", "/quotas", "GET, OPTIONS"),
+        ("POST", "/quotas", "PUT, DELETE, GET, OPTIONS"),
         ("HEAD", "/loadbalancers", "PUT, DELETE, GET, POST, OPTIONS"),
         ("POST", "/loadbalancers/x/status", "GET, OPTIONS"),
         ("GET", "/loadbalancers/x/failover", "PUT, OPTIONS"),
@@ -345,9 +344,10 @@ def test_noauth_is_for_this_machine_alone() -> None:
     check_binding(ApiSettings(allow_noauth_beyond_loopback=True), "0.0.0.0")
 
 
-def test_other_ways_of_telling_callers_apart_are_refused_at_the_start(make_api: Callable[..., Api]) -> None:
-    check_strategy("noauth")
-    with pytest.raises(Terminal, match="keystone is not served"):
+def test_an_application_that_was_not_told_how_to_tell_callers_apart_does_not_start(
+    make_api: Callable[..., Api],
+) -> None:
+    with pytest.raises(Terminal, match="auth_strategy = keystone is not wired"):
         make_api(auth_strategy="keystone")
 
 

@@ -303,6 +303,56 @@ def test_an_amphora_whose_load_balancer_is_gone_is_deleted_with_all_it_has(cloud
     assert cloud.counts() == (0, 0)
 
 
+def restored(cloud: Cloud, lb: LoadBalancer) -> None:
+    """The database is of before a failover: its amphora is gone, and the one that serves has no row."""
+    cloud.build(lb)
+    old = amphora(lb, id=uuid(77), compute_id="gone")
+    cloud.database.write(lambda tx: store(tx, lb, fleet=(old,)))
+
+
+def test_what_serves_although_nobody_knows_it_stays_until_its_load_balancer_is_served(cloud: Cloud) -> None:
+    lb = load_balancer(1)
+    told: list[frozenset[str]] = []
+
+    def leftovers(known: frozenset[str]) -> list[str]:
+        told.append(known)
+        return []
+
+    cloud.sweep = Sweep(cloud.database, cloud.compute, cloud.network, leftovers=leftovers)
+    restored(cloud, lb)
+    for seconds in (0, 30, 60):
+        assert cloud.sweep.once(NOW + timedelta(seconds=seconds)) == []
+    assert uuid(1001) in told[-1], "its processes are not leftovers"
+    cloud.compute.create(AmphoraSpec(amphora_id=uuid(77), load_balancer_id=lb.id, files={}))
+    gone = cloud.sweep.once(NOW + timedelta(seconds=90))
+    assert [one.kind[2:] for one in gone] == ["server", "port"]
+    assert cloud.counts() == (1, 1)
+
+
+def test_work_that_is_queued_spares_a_stranger_too(cloud: Cloud) -> None:
+    lb = load_balancer(1)
+    restored(cloud, lb)
+    cloud.compute.create(AmphoraSpec(amphora_id=uuid(77), load_balancer_id=lb.id, files={}))
+    cloud.database.write(lambda tx: work.announce(tx, lb.id, NOW))
+    cloud.sweep.once(NOW)
+    assert cloud.sweep.once(NOW + timedelta(seconds=30)) == []
+
+
+def test_a_stranger_is_not_spared_for_ever(cloud: Cloud) -> None:
+    restored(cloud, load_balancer(1))
+    cloud.sweep.once(NOW)
+    assert cloud.sweep.once(NOW + timedelta(minutes=9)) == []
+    gone = cloud.sweep.once(NOW + timedelta(minutes=10))
+    assert [one.kind[2:] for one in gone] == ["server", "port"]
+
+
+def test_a_stranger_of_a_load_balancer_that_is_being_deleted_is_not_spared(cloud: Cloud) -> None:
+    lb = load_balancer(1, delete_requested=True, provisioning_status=ProvisioningStatus.PENDING_DELETE)
+    restored(cloud, lb)
+    cloud.sweep.once(NOW)
+    assert len(cloud.sweep.once(NOW + timedelta(seconds=30))) == 2
+
+
 def test_drivers_are_told_what_is_known_so_that_they_clean_their_host(cloud: Cloud) -> None:
     lb = load_balancer(1)
     cloud.database.write(lambda tx: store(tx, lb))

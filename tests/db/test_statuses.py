@@ -149,7 +149,7 @@ def test_a_pool_takes_its_children_along_and_its_listener_stays(database: Databa
 
 def test_a_listener_goes_with_its_networks_and_counters(database: Database) -> None:
     lb = load_balancer()
-    gone = leaving(replace(lb.listeners[0], allowed_cidrs=("10.0.0.0/8",)))
+    gone = leaving(replace(lb.listeners[0], allowed_cidrs=("10.0.0.0/8",), sni_container_refs=("a", "b")))
     lb = lb.with_listener(gone)
 
     def insert(tx: sa.Connection) -> None:
@@ -169,7 +169,7 @@ def test_a_listener_goes_with_its_networks_and_counters(database: Database) -> N
     database.write(insert)
     settle(database, lb, 2)
     with database.read() as tx:
-        for table in (t.listener, t.listener_cidr, t.listener_statistics):
+        for table in (t.listener, t.listener_cidr, t.sni, t.listener_statistics):
             assert tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 0, table.name
         found = tree.load(tx, lb.id)
     assert found is not None

@@ -16,10 +16,12 @@ from octavia.db import tree
 from octavia.db.engine import Database
 from octavia.domain.errors import NotFound
 from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
+from octavia.domain.tls import TLS_LISTENERS
 from octavia.domain.tree import (
     NO_HEADERS,
     AdditionalVip,
     Algorithm,
+    ClientAuthentication,
     HealthMonitor,
     Listener,
     LoadBalancer,
@@ -89,6 +91,9 @@ MONITORS = st.builds(
     http_version=st.none() | st.sampled_from([1.0, 1.1]),
     domain_name=st.none() | st.just("example.org"),
 )
+# A reference is whatever its store calls a secret.
+REFS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=255)
+WORDS = st.none() | st.lists(st.sampled_from(["TLSv1.2", "h2", "http/1.1"]), unique=True).map(tuple)
 PERSISTENCES = st.builds(
     SessionPersistence,
     type=st.sampled_from(PersistenceType),
@@ -103,6 +108,13 @@ POOLS = st.builds(
     protocol=st.sampled_from(Protocol),
     lb_algorithm=st.sampled_from(Algorithm),
     session_persistence=st.none() | PERSISTENCES,
+    tls_enabled=st.booleans(),
+    tls_container_ref=REFS,
+    ca_tls_container_ref=REFS,
+    crl_container_ref=REFS,
+    tls_ciphers=st.none() | st.just("A" * 2048),
+    tls_versions=WORDS,
+    alpn_protocols=WORDS,
     members=st.lists(MEMBERS, max_size=2).map(tuple),
     health_monitor=st.none() | MONITORS,
 )
@@ -120,7 +132,18 @@ LISTENERS = st.builds(
     timeout_tcp_inspect=OPTIONAL,
     allowed_cidrs=st.sampled_from([(), ("10.0.0.0/8",), ("10.0.0.0/8", "fd00::/8")]),
     peer_port=st.none() | PORTS,
-)
+    default_tls_container_ref=REFS,
+    sni_container_refs=st.lists(REFS.filter(bool), max_size=3).map(tuple),
+    client_ca_tls_container_ref=REFS,
+    client_authentication=st.sampled_from(ClientAuthentication),
+    client_crl_container_ref=REFS,
+    tls_ciphers=st.none() | st.just("A" * 2048),
+    tls_versions=WORDS,
+    alpn_protocols=WORDS,
+    hsts_max_age=OPTIONAL,
+    hsts_include_subdomains=st.booleans(),
+    hsts_preload=st.booleans(),
+).map(lambda one: one if one.protocol in TLS_LISTENERS else replace(one, sni_container_refs=()))
 LOAD_BALANCERS = st.builds(
     LoadBalancer,
     **resource(ANY_NUMBER),

@@ -52,6 +52,7 @@ def directory() -> Iterator[Path]:
 
 def settings(base: Path, **fields: object) -> HaproxySettings:
     given: dict[str, object] = {"base_path": str(base), "user": None, "ping_command": "/bin/true"}
+    given["base_cert_dir"] = f"{base}/certs"
     return HaproxySettings(**{**given, **fields})  # type: ignore[arg-type]
 
 

@@ -8,6 +8,8 @@ packet of a test can leave by the machine's default route.
 import contextlib
 import ctypes
 import http.client
+import http.server
+import json
 import os
 import shutil
 import signal
@@ -358,6 +360,15 @@ class Lab:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return address, 8080
 
+    def echo(self) -> tuple[str, int]:
+        """A web server that answers with the headers of the request, as JSON."""
+        address = "10.88.0.240"
+        ip("addr", "add", f"{address}/24", "dev", "vip")
+        server = http.server.ThreadingHTTPServer((address, 8080), _Echo)
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return address, 8080
+
     def get(self, path: str = "/", *, timeout: float = 2) -> str:
         """Ask the VIP; who answered."""
         connection = http.client.HTTPConnection(VIP, 80, timeout=timeout)
@@ -417,6 +428,18 @@ def opened_lab() -> Iterator[Lab]:
             yield lab
         finally:
             lab.close()
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps(list(self.headers.items())).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing of it is of interest."""
 
 
 class _MemberServer(socketserver.ThreadingTCPServer):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,7 +171,7 @@ def test_a_member_that_a_reload_enables_is_enabled(lab: Lab, amphora: AgentProce
     text = haproxy_config(amphora, members)
     disabled = text.replace("weight 1 check", "weight 1 disabled check", 1)
     send = lab.driver.apply
-    configuration = {"load_balancer_id": lab.lb_id}
+    configuration: dict[str, Any] = {"load_balancer_id": lab.lb_id}
     assert (
         send(amphora.amphora, Configuration(**configuration, generation=2, haproxy=disabled), fence=1)
     ).reload_reason is None

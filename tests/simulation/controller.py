@@ -25,6 +25,7 @@ from octavia.health.receive import Receiver, ReceiverSettings
 from octavia.health.stale import Judge, Limits
 from octavia.health.witness import Witness
 from octavia.housekeeping.service import Housekeeping, HousekeepingSettings, jobs
+from octavia.worker import flow
 from octavia.worker import world as workers
 from octavia.worker.reconcile import Reconciler
 from octavia.worker.service import Worker
@@ -45,6 +46,7 @@ CLEANUP: Final = timedelta(seconds=60)
 _SWEEP: Final = timedelta(seconds=30)
 _RINGS_LOST: Final = 0.1
 _RESTART_S: Final = 3.0
+_LONG_S: Final = 86400.0
 
 
 class Store:
@@ -177,16 +179,34 @@ class Stop(threading.Event):
         return False
 
 
-class AtOnce(Executor):
-    """Runs what it is given in the caller's thread; an engine on it is as deterministic as its graph."""
+class Branches(Executor):
+    """Runs the branches of a pass in tasks of their own, which overtake each other at every gate."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    def __init__(self, schedule: Schedule, process: Process) -> None:
+        self._schedule = schedule
+        self._process = process
+
+    def map(self, fn: Callable[..., Any], *iterables: Any, **_kwargs: Any) -> Iterator[Any]:
+        caller = self._schedule.current
+        assert caller is not None
+        arguments = list(zip(*iterables, strict=True))
+        results: dict[int, Any] = {}
+
+        def run(number: int) -> None:
+            results[number] = fn(*arguments[number])
+            self._schedule.wake(caller)
+
+        for number in range(len(arguments)):
+            task = self._schedule.spawn(self._process, "branch", lambda one=number: run(one))  # type: ignore[misc]
+            task.fence, task.load_balancer_id = caller.fence, caller.load_balancer_id
+        while len(results) < len(arguments):
+            self._schedule.sleep(_LONG_S)
+        return iter([results[number] for number in range(len(arguments))])
+
+
+def side_by_side(work: Any, executor: Executor) -> list[Any]:
+    """What TaskFlow's engine does for a pass, on the simulated clock."""
+    return list(executor.map(flow._run_one, work))
 
 
 class Passes(Executor):
@@ -303,7 +323,7 @@ class Controller:
         )
         worker = Worker(self.database, drivers, bell, settings)
         # The threads that a pass and its branches would run in are tasks here.
-        steps = cast(Any, AtOnce())
+        steps = cast(Any, Branches(self.schedule, process))
         parts = {
             "_passes": Passes(self.schedule, process),
             "_reconciler": Reconciler(self.database, drivers, settings, steps),

@@ -15,10 +15,11 @@ from unittest import mock
 import sqlalchemy as sa
 
 from octavia.dataplane.haproxy.render import Rendered
-from octavia.db import reservations, statuses, work
+from octavia.db import quotas, reservations, statuses, work
 from octavia.db import tables as t
 from octavia.domain.tree import Amphora, Role
 from octavia.drivers.amphora.memory import MemoryAmphorae
+from octavia.health import stale
 from octavia.health.receive import Receiver
 from octavia.health.witness import Testimony, Witness
 from octavia.housekeeping.sweep import Sweep
@@ -107,6 +108,15 @@ def _known_without_reservations(tx: sa.Connection) -> set[str]:
     return set(tx.execute(rows).scalars())
 
 
+def _count_without_reservations(names: Sequence[str]) -> sa.Select[Any]:
+    def counted(name: str) -> Any:
+        table = t.load_balancer if name == "load_balancer" else quotas._TABLES[name]
+        mine = sa.select(sa.func.count()).where(table.c.project_id == quotas._PROJECT)
+        return mine.where(table.c.provisioning_status != "DELETED").scalar_subquery()
+
+    return sa.select(*(counted(name).label(name) for name in names))
+
+
 def _lost_at_once(desired: Desired, observed: Observed, settings: plan.PlanSettings) -> Any:
     return [
         (row, "out of reach")
@@ -155,6 +165,9 @@ FAULTS: Final = (
         [(reservations, "known_load_balancers", _known_without_reservations)],
     ),
     DeliberateFault("there is no sweep", [(Sweep, "once", _both([]))]),
+    DeliberateFault("there is no velocity limit", [(stale, "slots", _both(99))]),
+    DeliberateFault("what is reserved does not count", [(quotas, "_count", _count_without_reservations)]),
+    DeliberateFault("strangers are swept away at once", [(Sweep, "_spares", _both(False))]),
     DeliberateFault("both of a pair are given up at once", [(plan, "_lost", _lost_at_once)]),
     DeliberateFault(
         "a single's VIP does not wait for the old one's end", [(plan, "_build", _build_without_waiting)]

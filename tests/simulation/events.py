@@ -6,7 +6,7 @@ the seed by the tasks themselves, so an event left out changes what depends on i
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +92,7 @@ _AMPHORA: Final[dict[str, Callable[[random.Random], float]]] = {
     "goes silent": lambda rng: rng.uniform(20, 250),
     "is cut off": lambda rng: rng.uniform(10, 300),
     "forgets its configuration": lambda _: 0.0,
+    "does not hear its peer": lambda rng: rng.uniform(5, 200),
 }
 _SERVICES: Final = ("compute", "network", "database", "agent", "management")
 
@@ -124,9 +125,26 @@ def draw(seed: int) -> tuple[Event, ...]:
         ]
     if rng.random() < 0.3:
         events.append(Event(rng.uniform(0, TURMOIL_S), "noise", "", 0, rng.uniform(30, 300)))
+    if rng.random() < 0.04:
+        # Many load balancers, and a network that hides all of them.
+        events += [Event(0.0, "tenant", "create", rng.randrange(1000)) for _ in range(4)]
+        events.append(Event(rng.uniform(60, 300), "away", "management", 0, rng.uniform(90, 200)))
+    if rng.random() < 0.15:
+        # More creations at once than a small quota has room for.
+        at_s = rng.uniform(0, TURMOIL_S)
+        events += [Event(at_s, "tenant", "create", rng.randrange(1000)) for _ in range(3)]
     if rng.random() < 0.1:
-        events.append(Event(rng.uniform(60, TURMOIL_S), "restore", "", 0, rng.uniform(1, 200)))
+        events += _restored(rng)
     return tuple(sorted(events, key=lambda one: one.at_s))
+
+
+def _restored(rng: random.Random) -> Iterator[Event]:
+    """An older database; as often as not it does not know who serves, and nobody else is quick to."""
+    at_s, back_s = rng.uniform(60, TURMOIL_S), rng.uniform(1, 200)
+    yield Event(at_s, "restore", "", 0, back_s)
+    if rng.random() < 0.5:
+        yield Event(max(0.0, at_s - rng.uniform(0, back_s)), "tenant", "fail_over", rng.randrange(1000))
+        yield Event(at_s + rng.uniform(0, 5), "away", "agent", 0, rng.uniform(60, 150))
 
 
 def _near(rng: random.Random, moments: list[float]) -> float:

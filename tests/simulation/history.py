@@ -8,7 +8,6 @@ one whatever it fails without.
 import logging
 import random
 import uuid
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from unittest import mock
 
 from octavia.wire.heartbeat import encode
 from octavia.worker import flow
-from tests.simulation.controller import HEARTBEAT_S, KEY, Controller, Store
+from tests.simulation.controller import HEARTBEAT_S, KEY, Controller, Store, side_by_side
 from tests.simulation.events import TURMOIL_S, Event, draw
 from tests.simulation.faults import Gates
 from tests.simulation.invariants import EveryCommit, EveryMoment, Peace
 from tests.simulation.schedule import START, Process, Schedule, VirtualClock
-from tests.simulation.tenants import Tenants
+from tests.simulation.tenants import LIMITS, Tenants
 from tests.simulation.world import World
 
 _WORKERS: Final = ("worker-1", "worker-2")
@@ -33,6 +32,7 @@ _KEEPERS: Final = ("housekeeping-1", "housekeeping-2")
 _LOOK_EVERY: Final = timedelta(seconds=30)
 _PATIENCE: Final = timedelta(minutes=20)  # the longest back-off is a minute, a reservation lasts ten
 _SNAPSHOT_S: Final = 20.0
+_NARROW: Final = 0.5  # of the histories have tenants with a small quota
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ def _same_every_time(seed: int) -> Iterator[None]:
     # Of uuid alone: others draw from the system, too, and some of them only once a process.
     with (
         mock.patch.object(uuid, "os", SimpleNamespace(urandom=rng.randbytes)),
-        # TaskFlow keeps tasks in sets: their order is that of addresses in memory otherwise.
-        mock.patch.object(flow._StepTask, "__hash__", lambda task: zlib.crc32(task.name.encode())),
+        mock.patch.object(flow, "_run_with_the_engine", side_by_side),
     ):
         yield
 
@@ -150,13 +149,15 @@ class _Play:
         self.schedule = Schedule(self.clock, seed)
         self.gates = Gates(self.schedule, say=self.say, violate=self.violate, crash=self._crash)
         self.world = World(self.clock, self.gates)
-        self.commits = EveryCommit(store, self.violate)
+        limits = LIMITS if random.Random(f"quota {seed}").random() < _NARROW else {}
+        self.commits = EveryCommit(store, self.violate, limits, self.world.compute.exists)
         self.moments = EveryMoment(self.world, store, self.violate)
         self.world.compute.before_loss = self.moments.before_loss
         self.world.agents.before_loss = self.moments.before_loss
+        self.world.compute.after_loss = self._forget
         self.controller = Controller(self.schedule, self.world, self.gates, store, self._committed, self.say)
-        self.tenants = Tenants(self.controller, self.say, self.violate)
-        self.peace = Peace(self.controller, self.tenants.ledger)
+        self.tenants = Tenants(self.controller, self.say, self.violate, limits)
+        self.peace = Peace(self.controller, self.tenants.ledger, limits)
         self.nature = Process("nature")
         self.snapshots: list[tuple[datetime, bytes]] = []
         self.noisy_until = START
@@ -170,6 +171,10 @@ class _Play:
         if self.history.violation is None:
             self.history.violation = Violation(rule, detail, self.clock.now())
             self.say("BROKEN", f"{rule}: {detail}")
+
+    def _forget(self, amphora_id: str) -> None:
+        self.world.agents.forget(amphora_id)
+        self.moments.forget(amphora_id)
 
     def _crash(self, process: Process) -> None:
         self.controller.crash(process)
@@ -313,6 +318,8 @@ class _Play:
                 self.world.deaf[one] = until
             case "goes silent":
                 self.world.silent[one] = until
+            case "does not hear its peer":
+                self.world.split[self.world.compute.load_balancer_of(one)] = until
             case "is cut off":
                 self.moments.trouble([one])
                 self.world.deaf[one] = self.world.silent[one] = until

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from octavia.db import amphorae, explain, tree
+from octavia.db import amphorae, explain, quotas, tree
+from octavia.domain.errors import QuotaMet
 from octavia.domain.statuses import NEXT, NEXT_AMPHORA, AmphoraStatus, OperatingStatus, ProvisioningStatus
 from octavia.domain.tree import Amphora, LoadBalancer, Resource
 from octavia.drivers.network.contract import OWNER
+from octavia.health.stale import Limits
 from octavia.worker.plan import ROLES
 from tests.simulation.controller import Controller, Store
 from tests.simulation.schedule import Task
-from tests.simulation.tenants import EXISTS, Ledger
+from tests.simulation.tenants import EXISTS, PROJECT, Ledger
 from tests.simulation.world import BAD_ADDRESS, World, running
 
 _ACTIVE_BUT_NOT_LIVE: Final = tuple(
@@ -34,19 +36,29 @@ _ACTIVE_BUT_NOT_LIVE: Final = tuple(
 
 Complain = Callable[[str, str], None]
 
+_ADDS: Final = ("commit _make", "commit Service.change")  # the API's transactions
 _TABLES: Final = ("load_balancer", "listener", "pool", "member", "health_monitor")
 # So long two amphorae may both own a VIP while nobody is cut off: VRRP and one push to each.
 _TWO_OWNERS: Final = timedelta(seconds=45)
 _STRANGE: Final = 10
+_AT_A_TIME: Final = Limits().floor  # what a fleet as small as these may lose to silence
+_SETTLED: Final = (AmphoraStatus.ALLOCATED, AmphoraStatus.DELETED)
 
 
 @dataclass
 class EveryCommit:
-    """Rules of what transactions may do to rows."""
+    """Rules of what transactions may do to rows.
+
+    :param limits: the tenants' quota.
+    :param exists: does compute have a server of that amphora?
+    """
 
     store: Store
     complain: Complain
+    limits: Mapping[str, int]
+    exists: Callable[[str], bool]
     _raw: Any = None
+    _failed: set[str] = field(default_factory=set)
     _before: dict[tuple[str, str], str] = field(default_factory=dict)
     _fences: dict[str, int] = field(default_factory=dict)
 
@@ -57,6 +69,7 @@ class EveryCommit:
         """The database is another one now."""
         self._before = self._statuses()
         self._fences = self._load_balancers("fence")
+        self._failed.clear()
 
     def check(self, task: Task | None, name: str, changes: int) -> None:
         """After a commit of ``task`` that changed so many rows."""
@@ -67,9 +80,19 @@ class EveryCommit:
         self._fences = fences
         statuses = self._statuses()
         self._check_transitions(name, statuses)
+        if task is not None and task.name.endswith("judge"):
+            self._check_velocity(name, statuses)
         self._before = statuses
         self._check_pending_is_queued(name)
         self._check_active_is_live(name)
+        if name.startswith(_ADDS):
+            self._check_quota(name)
+
+    def _check_quota(self, name: str) -> None:
+        for resource, limit in self.limits.items():
+            rows = _in_use(self._raw, resource)
+            if rows > limit:
+                self.complain("never more than the quota", f"{name}: {rows} of {limit} {resource}")
 
     def _check_fence(self, task: Task | None, name: str, fences: Mapping[str, int]) -> None:
         for lb_id, fence in fences.items():
@@ -98,6 +121,22 @@ class EveryCommit:
                 allowed = ProvisioningStatus(then) in NEXT[ProvisioningStatus(now)]
             if not allowed:
                 self.complain("statuses move by the table", f"{name}: {' '.join(key)} from {now} to {then}")
+
+    def _check_velocity(self, name: str, after: Mapping[tuple[str, str], str]) -> None:
+        """Silence fails few load balancers at a time; what compute says is gone is not destroyed by it."""
+        owners = dict(self._raw.execute("SELECT id, load_balancer_id FROM amphora"))
+        for (kind, ident), then in after.items():
+            now = self._before.get((kind, ident))
+            if kind == "amphora" and now != then == AmphoraStatus.ERROR and self.exists(ident):
+                self._failed.add(owners[ident])
+        busy = {
+            owners[ident]
+            for (kind, ident), status in after.items()
+            if kind == "amphora" and status not in _SETTLED
+        }
+        self._failed &= busy
+        if len(self._failed) > _AT_A_TIME:
+            self.complain("destructive actions stay under the limit", f"{name}: {sorted(self._failed)}")
 
     def _check_pending_is_queued(self, name: str) -> None:
         query = (
@@ -154,9 +193,11 @@ class EveryMoment:
 
     def before_loss(self, amphora_id: str) -> None:
         """An amphora is about to be taken away or to hand over its VIP, by the controller."""
-        known = {one.amphora_id for one in self.world.compute.servers()}
-        if amphora_id not in known or (self._restored and not self._is_known(amphora_id)):
-            return  # of the latter the database knows nothing: it was made after the backup
+        if amphora_id not in {one.amphora_id for one in self.world.compute.servers()}:
+            return
+        if self._restored and not self._is_known(amphora_id):
+            self._check_replaced(amphora_id)
+            return
         self._check_for_nothing(amphora_id)
         if not self.world.compute.is_one_of_a_pair(amphora_id):
             return
@@ -167,6 +208,13 @@ class EveryMoment:
         doubtful = now < self.world.deaf.get(amphora_id, datetime.min) or self.world.gates.is_away("agent")
         if not (doubtful and lb_id in self._wounded):
             self.complain("never below one healthy amphora", f"{amphora_id} is the last of {lb_id}")
+
+    def _check_replaced(self, amphora_id: str) -> None:
+        """Made after the backup, so that the database knows nothing of it; it may serve all the same."""
+        lb_id = self.world.compute.load_balancer_of(amphora_id)
+        wanted = not self._is_leaving(lb_id) and lb_id not in self._wounded
+        if wanted and self.world.serving(lb_id) == [amphora_id]:
+            self.complain("a restored database costs no service", f"{amphora_id} is all that serves {lb_id}")
 
     def _check_for_nothing(self, amphora_id: str) -> None:
         """Who serves and answers is not taken away, unless somebody asked for it."""
@@ -181,6 +229,11 @@ class EveryMoment:
     def trouble(self, amphora_ids: Iterable[str]) -> None:
         """These could not be reached, or not be heard and reached, at some time."""
         self._troubled.update(amphora_ids)
+
+    def forget(self, amphora_id: str) -> None:
+        """Its machine is gone, and with it what its agent remembered."""
+        self._fences.pop(amphora_id, None)
+        self._generations.pop(amphora_id, None)
 
     def _is_known(self, amphora_id: str) -> bool:
         query = "SELECT 1 FROM amphora WHERE id = ? AND status != 'DELETED'"
@@ -224,10 +277,11 @@ class EveryMoment:
                 continue
             pair = all(self.world.compute.is_one_of_a_pair(one) for one in owners)
             cut_off = any(now < self.world.deaf.get(one, datetime.min) for one in owners)
+            split = now < self.world.split.get(lb_id, datetime.min)
             since = self._two_owners_since.setdefault(lb_id, now)
             if self._restored and any(one in self._restored or not self._is_known(one) for one in owners):
                 continue  # made after the backup: the sweep has to find it first
-            if cut_off or self.world.gates.is_away("agent"):
+            if cut_off or split or self.world.gates.is_away("agent"):
                 self._two_owners_since[lb_id] = now  # nobody could tell them
             elif not pair or now - since > _TWO_OWNERS:
                 self.complain("never two owners of a VIP", f"{lb_id}: {', '.join(owners)} since {since}")
@@ -236,8 +290,9 @@ class EveryMoment:
 class Peace:
     """Rules of the end."""
 
-    def __init__(self, controller: Controller, ledger: Ledger) -> None:
+    def __init__(self, controller: Controller, ledger: Ledger, limits: Mapping[str, int]) -> None:
         self._controller = controller
+        self._limits = limits
         self._world = controller.world
         self._ledger = ledger
 
@@ -262,8 +317,24 @@ class Peace:
                 if len(owners) != 1 and not stopped:
                     yield "one owner of each VIP", f"{lb_id} has {owners}"
         yield from self._promises()
+        yield from self._room()
         if not stopped:
             yield from orphans
+
+    def _room(self) -> Iterator[tuple[str, str]]:
+        """As much as the rows leave of the quota can be had, and not one more."""
+        with self._controller.database.look() as tx:
+            for resource, limit in self._limits.items():
+                rows = _in_use(self._controller.raw, resource)
+                for more in (limit - rows, limit - rows + 1):
+                    try:
+                        quotas.ensure_room(tx, PROJECT, {resource: more}, self._limits)
+                        fits = True
+                    except QuotaMet:
+                        fits = False
+                    if fits != (rows + more <= limit):
+                        yield "quota equals rows", f"{more} more {resource} beside {rows} of {limit}: {fits}"
+            tx.rollback()
 
     def _settled(self, lb: LoadBalancer, reasons: set[str]) -> Iterator[tuple[str, str]]:
         bad = {one.id for pool in lb.pools for one in pool.members if one.address == BAD_ADDRESS}
@@ -373,6 +444,14 @@ class Peace:
             "SELECT load_balancer_id FROM work WHERE load_balancer_id NOT IN (SELECT id FROM load_balancer)"
         ):
             yield "nothing without an owner", f"work row {ident}"
+
+
+def _in_use(raw: Any, resource: str) -> int:
+    """How many there are, reserved ones too."""
+    if resource != "load_balancer":
+        return int(raw.execute(f"SELECT COUNT(*) FROM {resource}").fetchone()[0])
+    query = "SELECT (SELECT COUNT(*) FROM load_balancer WHERE provisioning_status != 'DELETED')"
+    return int(raw.execute(f"{query} + (SELECT COUNT(*) FROM reservation)").fetchone()[0])
 
 
 def _measured(lb: LoadBalancer) -> Iterator[tuple[Resource, OperatingStatus]]:

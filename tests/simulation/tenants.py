@@ -7,7 +7,7 @@ requests that overlapped may have been served in either order.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -16,12 +16,16 @@ import falcon.testing
 
 from octavia.api import app
 from octavia.api.settings import ApiSettings
+from octavia.domain.quota import NO_LIMITS
 from octavia.domain.tree import Topology
 from tests.simulation.controller import Controller
 from tests.simulation.schedule import Process
 from tests.simulation.world import BAD_ADDRESS
 
 EXISTS: Final = "exists"
+PROJECT: Final = "0123456789abcdef0123456789abcdef"
+# Narrow enough for histories to reach.
+LIMITS: Final = {"load_balancer": 2, "listener": 4, "pool": 2, "member": 4, "health_monitor": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,13 @@ class Tenants:
     """Each request runs in a process of its own, so that the API can die in the middle of it."""
 
     def __init__(
-        self, controller: Controller, say: Callable[[str, str], None], violate: Callable[[str, str], None]
+        self,
+        controller: Controller,
+        say: Callable[[str, str], None],
+        violate: Callable[[str, str], None],
+        limits: Mapping[str, int],
     ) -> None:
+        """:param limits: the project's quota, as far as it has one."""
         self.ledger = Ledger()
         self._controller = controller
         self._clock = controller.schedule.clock
@@ -127,7 +136,13 @@ class Tenants:
                 controller.world.network,
                 controller.bus,
                 self._clock,
-                ApiSettings(loadbalancer_topology=topology, vrrp_version=3, vrrp_advert_int=0.25),
+                ApiSettings(
+                    loadbalancer_topology=topology,
+                    vrrp_version=3,
+                    vrrp_advert_int=0.25,
+                    enforce_quotas=True,
+                    quotas={**NO_LIMITS, **limits},
+                ),
             )
             for topology in Topology
         }
@@ -323,7 +338,7 @@ class Tenants:
             method=method,
             query_string=query,
             body=json.dumps(body) if body is not None else "",
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "X-Project-Id": PROJECT},
         )
         codes: list[int] = []
         chunks = self._apps[topology](environ, lambda status, *_: codes.append(int(status[:3])))  # type: ignore[arg-type]

@@ -74,12 +74,14 @@ class Machines(MemoryCompute):
 
     :ivar off: server to when it is up again.
     :ivar before_loss: hears of a server that is about to be deleted.
+    :ivar after_loss: hears of a server that is gone, with all that was on it.
     """
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
         super().__init__(clock, BOOT_TIME, faults)
         self.off: dict[str, datetime] = {}
         self.before_loss: Callable[[str], None] = lambda _: None
+        self.after_loss: Callable[[str], None] = lambda _: None
 
     def is_running(self, compute_id: str) -> bool:
         return super().is_running(compute_id) and not self._clock.now() < self.off.get(
@@ -89,11 +91,19 @@ class Machines(MemoryCompute):
     @gated
     def delete(self, compute_id: str) -> None:
         self.before_loss(compute_id)
-        self._machines.pop(compute_id, None)
+        self.vanish(compute_id)
+
+    def vanish(self, compute_id: str) -> None:
+        super().vanish(compute_id)
+        self.after_loss(compute_id)
 
     def servers(self) -> list[Server]:
         """All there are, asked by nobody."""
         return [self._server(one) for one in self._machines]
+
+    def exists(self, amphora_id: str) -> bool:
+        """Is there a server of it, on or off?"""
+        return any(one.amphora_id == amphora_id for one in self.servers())
 
     def load_balancer_of(self, compute_id: str) -> str:
         """For whom a server was made."""
@@ -128,12 +138,14 @@ class World:
 
     :ivar silent: amphora to when its heartbeats get through again.
     :ivar deaf: amphora to when its agent can be reached again.
+    :ivar split: load balancer to when its amphorae hear each other again.
     """
 
     clock: Clock
     gates: Gates
     silent: dict[str, datetime] = field(default_factory=dict)
     deaf: dict[str, datetime] = field(default_factory=dict)
+    split: dict[str, datetime] = field(default_factory=dict)
     _beats: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -187,6 +199,7 @@ class World:
         """Whatever can come back is back."""
         self.silent.clear()
         self.deaf.clear()
+        self.split.clear()
         self.compute.off.clear()
         self.agents.unreachable = set()
 
@@ -214,7 +227,7 @@ class World:
         order = sorted(states, key=lambda one: (-_priority(states[one].configuration), one))
         masters = {one for one in order if states[one].vrrp_state == "MASTER"}
         for position, one in enumerate(order):  # the strongest first
-            heard = [other for other in masters if other != one and _hears(states[one], states[other])]
+            heard = [other for other in masters if other != one and self._hears(states[one], states[other])]
             if one in masters and any(other in order[:position] for other in heard):
                 masters.discard(one)
             elif one not in masters and not heard:
@@ -223,6 +236,14 @@ class World:
             now = "MASTER" if one in masters else "BACKUP"
             if state.vrrp_state != now:
                 self.agents.remember(one, replace(state, vrrp_state=now))
+
+    def _hears(self, one: AgentState, other: AgentState) -> bool:
+        """Advertisements go to the peers that the sender's configuration names, whoever listens."""
+        assert other.configuration is not None
+        if self.clock.now() < self.split.get(other.configuration.load_balancer_id, datetime.min):
+            return False
+        peers = _PEERS.search(other.configuration.keepalived or "")
+        return one.vip is not None and peers is not None and one.vip.vrrp_ip in peers[1].split()
 
     # --- heartbeats ----------------------------------------------------------------------------
 
@@ -261,13 +282,6 @@ def _heartbeat(amphora_id: str, sequence: int, state: AgentState) -> Heartbeat:
         generation=state.configuration.generation,
         vrrp_state=state.vrrp_state,
     )
-
-
-def _hears(one: AgentState, other: AgentState) -> bool:
-    """Advertisements go to the peers that the sender's configuration names, whoever listens."""
-    assert other.configuration is not None
-    peers = _PEERS.search(other.configuration.keepalived or "")
-    return one.vip is not None and peers is not None and one.vip.vrrp_ip in peers[1].split()
 
 
 def _priority(configuration: Configuration | None) -> int:

@@ -13,24 +13,27 @@ from octavia.domain.tree import LoadBalancer
 
 def index(call: Call) -> Answer:
     """GET /amphorae."""
-    return reading.index(call, views.AMPHORA, AMPHORA, "amphorae")
+    return reading.index(call, "amphora:get_all", views.AMPHORA, AMPHORA, "amphorae", of_projects=False)
 
 
 def show(call: Call, amphora_id: str) -> Answer:
     """GET /amphorae/{id}."""
-    return reading.show(call, views.AMPHORA, AMPHORA, amphora_id)
+    _authorize(call, amphora_id, "amphora:get_one")
+    return reading.show(call, "amphora:get_one", views.AMPHORA, AMPHORA, amphora_id)
 
 
 def statistics(call: Call, amphora_id: str) -> Answer:
     """GET /amphorae/{id}/stats."""
-    query.only(call.query)
+    query.only(call.query, "fields")  # which mean nothing here
     with call.service.database.read() as tx:
-        return Answer(200, {"amphora_stats": views.amphora_statistics(tx, amphora_id)})
+        found = views.amphora_statistics(tx, amphora_id)
+    _authorize(call, amphora_id, "amphora:get_stats")
+    return Answer(200, {"amphora_stats": found})
 
 
 def fail_over(call: Call, amphora_id: str) -> Answer:
     """PUT /amphorae/{id}/failover."""
-    query.only(call.query)
+    call.no_body()
     service = call.service
 
     def stamp(tx: Connection, lb: LoadBalancer) -> None:
@@ -38,7 +41,8 @@ def fail_over(call: Call, amphora_id: str) -> Answer:
         amphorae.request_replacement(tx, [amphora_id], now)
         statuses.show_replacement(tx, lb.id, f"A failover of amphora {amphora_id} was asked for", now)
 
-    service.change(
+    call.change(
+        "amphora:put_failover",
         lambda tx: views.load_balancer_of_amphora(tx, amphora_id),
         lambda lb, _: (rules.fail_over_amphora(lb, service.deployment), None),
         also=stamp,
@@ -48,7 +52,8 @@ def fail_over(call: Call, amphora_id: str) -> Answer:
 
 def configure(call: Call, amphora_id: str) -> Answer:
     """PUT /amphorae/{id}/config: its agent gets its configuration anew. No status moves."""
-    query.only(call.query)
+    call.no_body()
+    _authorize(call, amphora_id, "amphora:put_config")
     service = call.service
 
     def change(tx: Connection) -> None:
@@ -67,6 +72,7 @@ def configure(call: Call, amphora_id: str) -> Answer:
 def delete(call: Call, amphora_id: str) -> Answer:
     """DELETE /amphorae/{id}: one that has failed is taken away, with what it owned."""
     query.only(call.query)
+    _authorize(call, amphora_id, "amphora:delete")
     service = call.service
 
     def change(tx: Connection) -> None:
@@ -81,6 +87,12 @@ def delete(call: Call, amphora_id: str) -> Answer:
     service.database.write(change)
     service.doorbell.ring()
     return Answer(204)
+
+
+def _authorize(call: Call, amphora_id: str, permission: str) -> None:
+    with call.service.database.read() as tx:
+        project_id = views.project_of(tx, views.AMPHORA, amphora_id)
+    call.authorize(permission, project_id)
 
 
 def _lock_owner(tx: Connection, amphora_id: str) -> str | None:

@@ -13,7 +13,7 @@ from octavia.api.schemas.health_monitor import HEALTH_MONITOR_OF_GRAPH
 from octavia.api.schemas.l7_policy import L7_POLICY_OF_GRAPH
 from octavia.api.schemas.l7_rule import L7_RULE_OF_GRAPH
 from octavia.api.schemas.listener import LISTENER_OF_GRAPH
-from octavia.api.schemas.member import MEMBER_OF_GRAPH
+from octavia.api.schemas.member import MEMBER_OF_GRAPH, placed
 from octavia.api.schemas.pool import POOL_OF_GRAPH
 from octavia.api.schemas.types import excerpt
 from octavia.api.settings import ApiSettings
@@ -73,14 +73,14 @@ def _pool(body: Any, settings: ApiSettings, path: str) -> PoolItem:
     return PoolItem(
         values=values,
         written=frozenset(name for name, value in body.items() if value is not None),
-        members=_each(members, MEMBER_OF_GRAPH, settings, f"{path}.members"),
+        members=tuple(map(placed, _each(members, MEMBER_OF_GRAPH, settings, f"{path}.members"))),
         health_monitor=None
         if monitor is None
         else HEALTH_MONITOR_OF_GRAPH.create(monitor, settings, f"{path}.healthmonitor"),
     )
 
 
-def _each(items: Any, schema: Schema, settings: ApiSettings, path: str) -> tuple[Values, ...]:
+def _each(items: Any, schema: Schema, settings: ApiSettings, path: str) -> tuple[dict[str, Any], ...]:
     return tuple(schema.create(item, settings, path) for item in _list(items, path))
 
 

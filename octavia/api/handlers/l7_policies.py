@@ -3,9 +3,11 @@
 
 from octavia.api import query, reading, written
 from octavia.api.schemas.l7_policy import L7_POLICY
-from octavia.api.service import Answer, Call, Find, of
+from octavia.api.service import Answer, Call, Find, of, one_more
 from octavia.db import tree, views
 from octavia.domain import l7
+from octavia.domain.tree import L7Policy
+from octavia.providers import calls
 
 
 def find_policy(policy_id: str) -> Find:
@@ -15,21 +17,24 @@ def find_policy(policy_id: str) -> Find:
 
 def index(call: Call) -> Answer:
     """GET /l7policies."""
-    return reading.index(call, views.L7_POLICY, L7_POLICY, "l7policies")
+    return reading.index(call, "l7policy:get_all", views.L7_POLICY, L7_POLICY, "l7policies")
 
 
 def show(call: Call, l7policy_id: str) -> Answer:
     """GET /l7policies/{id}."""
-    return reading.show(call, views.L7_POLICY, L7_POLICY, l7policy_id)
+    return reading.show(call, "l7policy:get_one", views.L7_POLICY, L7_POLICY, l7policy_id)
 
 
 def create(call: Call) -> Answer:
     """POST /l7policies."""
     values = call.create_body(L7_POLICY)
     listener_id = values.pop("listener_id")
-    _, policy = call.service.change(
+    _, policy = call.change(
+        "l7policy:post",
         of(tree.LISTENER, views.LISTENER.noun, listener_id),
         lambda lb, births: l7.create_policy(lb, listener_id, values, births, call.service.deployment),
+        room=one_more("l7policy"),
+        tells=calls.created,
     )
     return Answer(201, {L7_POLICY.root: written.l7_policy(listener_id, policy)})
 
@@ -40,9 +45,11 @@ def update(call: Call, l7policy_id: str) -> Answer:
     if body == {}:
         raise l7.arguments("the request changes nothing")
     values = L7_POLICY.update(body, call.settings)
-    lb, _ = call.service.change(
+    lb, _ = call.change(
+        "l7policy:put",
         find_policy(l7policy_id),
         lambda lb, _: (l7.update_policy(lb, l7policy_id, values, call.service.deployment), None),
+        tells=calls.updated(L7Policy, l7policy_id, values),
     )
     listener, policy = l7.policy_of(lb, l7policy_id)
     return Answer(200, {L7_POLICY.root: written.l7_policy(listener.id, policy)})
@@ -51,8 +58,10 @@ def update(call: Call, l7policy_id: str) -> Answer:
 def delete(call: Call, l7policy_id: str) -> Answer:
     """DELETE /l7policies/{id}."""
     query.only(call.query)
-    call.service.change(
+    call.change(
+        "l7policy:delete",
         find_policy(l7policy_id),
         lambda lb, _: (l7.delete_policy(lb, l7policy_id, call.service.deployment), None),
+        tells=calls.deleted(L7Policy, l7policy_id),
     )
     return Answer(204)

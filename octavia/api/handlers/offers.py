@@ -28,14 +28,25 @@ class _Resource:
     schema: Schema
     plural: str
     links: str
+    policy: str
 
     def index(self, call: Call) -> Answer:
         """GET on the collection."""
-        return reading.index(call, self.view, self.schema, self.plural, links=self.links)
+        permission = f"{self.policy}:get_all"
+        return reading.index(
+            call, permission, self.view, self.schema, self.plural, links=self.links, of_projects=False
+        )
 
     def show(self, call: Call, key: str) -> Answer:
         """GET on one of them."""
-        return reading.show(call, self.view, self.schema, key)
+        return reading.show(call, f"{self.policy}:get_one", self.view, self.schema, key)
+
+    def _authorize(self, call: Call, action: str, key: str | None = None) -> None:
+        """They are of no project: what counts is the caller's own."""
+        if key is not None:
+            with call.service.database.read() as tx:
+                views.check_exists(tx, self.view, key)
+        call.authorize(f"{self.policy}:{action}", call.identity.project_id)
 
     def _answer(self, call: Call, code: int, key: str) -> Answer:
         with call.service.database.read() as tx:
@@ -52,6 +63,7 @@ class OfferHandlers(_Resource):
     def create(self, call: Call) -> Answer:
         """POST on the collection."""
         values = call.create_body(self.schema)
+        self._authorize(call, "post")
         if self.offers.key == "id":
             values["id"] = str(uuid4())
         call.service.database.write(lambda tx: offers.insert(tx, self.offers, values))
@@ -60,12 +72,14 @@ class OfferHandlers(_Resource):
     def update(self, call: Call, key: str) -> Answer:
         """PUT on one of them."""
         values = call.update_body(self.schema)
+        self._authorize(call, "put", key)
         call.service.database.write(lambda tx: offers.update(tx, self.offers, key, values))
         return self._answer(call, 200, key)
 
     def delete(self, call: Call, key: str) -> Answer:
         """DELETE on one of them."""
         query.only(call.query)
+        self._authorize(call, "delete", key)
         call.service.database.write(lambda tx: offers.delete(tx, self.offers, key))
         return Answer(204)
 
@@ -79,6 +93,7 @@ class ProfileHandlers(_Resource):
     def create(self, call: Call) -> Answer:
         """POST on the collection."""
         values = call.create_body(self.schema) | {"id": str(uuid4())}
+        self._authorize(call, "post")
         self._check(call, values)
         call.service.database.write(lambda tx: offers.insert_profile(tx, self.profiles, values))
         return self._answer(call, 201, values["id"])
@@ -86,6 +101,7 @@ class ProfileHandlers(_Resource):
     def update(self, call: Call, key: str) -> Answer:
         """PUT on one of them; the provider sees it whole."""
         values = call.update_body(self.schema)
+        self._authorize(call, "put", key)
         with call.service.database.read() as tx:
             stored, _ = views.show(tx, self.view, key)
         if set(values) - {"name"}:
@@ -101,6 +117,7 @@ class ProfileHandlers(_Resource):
     def delete(self, call: Call, key: str) -> Answer:
         """DELETE on one of them."""
         query.only(call.query)
+        self._authorize(call, "delete", key)
         call.service.database.write(lambda tx: offers.delete_profile(tx, self.profiles, key))
         return Answer(204)
 
@@ -110,15 +127,21 @@ class ProfileHandlers(_Resource):
         )
 
 
-FLAVORS: Final = OfferHandlers(views.FLAVOR, FLAVOR, "flavors", "flavors_links", offers.FLAVORS)
+FLAVORS: Final = OfferHandlers(views.FLAVOR, FLAVOR, "flavors", "flavors_links", "flavor", offers.FLAVORS)
 FLAVOR_PROFILES: Final = ProfileHandlers(
-    views.FLAVOR_PROFILE, FLAVOR_PROFILE, "flavorprofiles", "flavorprofile_links", offers.FLAVOR_PROFILES
+    views.FLAVOR_PROFILE,
+    FLAVOR_PROFILE,
+    "flavorprofiles",
+    "flavorprofile_links",
+    "flavor-profile",
+    offers.FLAVOR_PROFILES,
 )
 ZONES: Final = OfferHandlers(
     views.AVAILABILITY_ZONE,
     AVAILABILITY_ZONE,
     "availability_zones",
     "availability_zones_links",
+    "availability-zone",
     offers.ZONES,
 )
 ZONE_PROFILES: Final = ProfileHandlers(
@@ -126,5 +149,6 @@ ZONE_PROFILES: Final = ProfileHandlers(
     AVAILABILITY_ZONE_PROFILE,
     "availability_zone_profiles",
     "availability_zone_profile_links",
+    "availability-zone-profile",
     offers.ZONE_PROFILES,
 )

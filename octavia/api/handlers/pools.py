@@ -3,9 +3,11 @@
 
 from octavia.api import query, reading, written
 from octavia.api.schemas.pool import POOL
-from octavia.api.service import Answer, Call, Find, load_balancer, of
+from octavia.api.service import Answer, Call, Find, load_balancer, of, one_more
 from octavia.db import tree, views
-from octavia.domain import rules
+from octavia.domain import rules, tls
+from octavia.domain.tree import Pool
+from octavia.providers import calls
 
 
 def find_pool(pool_id: str) -> Find:
@@ -15,12 +17,12 @@ def find_pool(pool_id: str) -> Find:
 
 def index(call: Call) -> Answer:
     """GET /pools."""
-    return reading.index(call, views.POOL, POOL, "pools")
+    return reading.index(call, "pool:get_all", views.POOL, POOL, "pools")
 
 
 def show(call: Call, pool_id: str) -> Answer:
     """GET /pools/{id}."""
-    return reading.show(call, views.POOL, POOL, pool_id)
+    return reading.show(call, "pool:get_one", views.POOL, POOL, pool_id)
 
 
 def create(call: Call) -> Answer:
@@ -33,11 +35,15 @@ def create(call: Call) -> Answer:
         find = of(tree.LISTENER, views.LISTENER.noun, listener_id)
     else:
         raise rules.invalid("A pool needs loadbalancer_id or listener_id.")
-    lb, pool = call.service.change(
+    lb, pool = call.change(
+        "pool:post",
         find,
         lambda lb, births: rules.create_pool(
             lb, values, births, call.service.deployment, listener_id=listener_id
         ),
+        room=one_more("pool"),
+        tells=calls.created,
+        secrets=(lambda _, pool: tls.secrets_of_pool(pool)) if tls.names_secrets(values) else None,
     )
     return Answer(201, {POOL.root: written.pool(lb, pool)})
 
@@ -45,9 +51,14 @@ def create(call: Call) -> Answer:
 def update(call: Call, pool_id: str) -> Answer:
     """PUT /pools/{id}."""
     values = call.update_body(POOL)
-    lb, _ = call.service.change(
+    lb, _ = call.change(
+        "pool:put",
         find_pool(pool_id),
         lambda lb, _: (rules.update_pool(lb, pool_id, values, call.service.deployment), None),
+        tells=calls.updated(Pool, pool_id, values),
+        secrets=(lambda lb, _: tls.secrets_of_pool(rules.pool_of(lb, pool_id)))
+        if tls.names_secrets(values)
+        else None,
     )
     return Answer(200, {POOL.root: written.pool(lb, rules.pool_of(lb, pool_id))})
 
@@ -55,8 +66,10 @@ def update(call: Call, pool_id: str) -> Answer:
 def delete(call: Call, pool_id: str) -> Answer:
     """DELETE /pools/{id}."""
     query.only(call.query)
-    call.service.change(
+    call.change(
+        "pool:delete",
         find_pool(pool_id),
         lambda lb, _: (rules.delete_pool(lb, pool_id, call.service.deployment), None),
+        tells=calls.deleted(Pool, pool_id),
     )
     return Answer(204)

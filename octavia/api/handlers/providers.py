@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping
 
-from octavia import providers
 from octavia.api import query
 from octavia.api.service import Answer, Call
 from octavia.domain.errors import Invalid
@@ -11,30 +10,28 @@ from octavia.domain.errors import Invalid
 
 def index(call: Call) -> Answer:
     """GET /providers."""
+    call.authorize("provider:get_all", call.identity.project_id)
     wanted = query.fields(call.query, call.settings)
     every = [
         query.select({"name": name, "description": text}, wanted)
-        for name, text in call.settings.enabled_provider_drivers.items()
+        for name, text in call.service.providers.enabled.items()
     ]
     return Answer(200, {"providers": every})
 
 
 def flavor_capabilities(call: Call, provider_name: str) -> Answer:
     """GET /providers/{name}/flavor_capabilities."""
-    name = _enabled(call, provider_name)
-    return _capabilities(call, "flavor_capabilities", providers.flavor_capabilities(name))
+    call.authorize("provider-flavor:get_all", call.identity.project_id)
+    name = call.service.providers.choose(provider_name)
+    return _capabilities(call, "flavor_capabilities", call.service.providers.flavor_capabilities(name))
 
 
 def availability_zone_capabilities(call: Call, provider_name: str) -> Answer:
     """GET /providers/{name}/availability_zone_capabilities."""
-    name = _enabled(call, provider_name)
-    found = providers.availability_zone_capabilities(name)
+    call.authorize("provider-availability-zone:get_all", call.identity.project_id)
+    name = call.service.providers.choose(provider_name)
+    found = call.service.providers.availability_zone_capabilities(name)
     return _capabilities(call, "availability_zone_capabilities", found)
-
-
-def _enabled(call: Call, name: str) -> str:
-    settings = call.settings
-    return providers.choose(name, settings.default_provider_driver, settings.enabled_provider_drivers)
 
 
 def _capabilities(call: Call, plural: str, found: Mapping[str, str]) -> Answer:

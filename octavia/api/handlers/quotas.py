@@ -15,12 +15,13 @@ _LONGEST_PROJECT_ID: Final = 36
 def index(call: Call) -> Answer:
     """GET /quotas: the projects that have a record. There is no choosing of fields here."""
     view = quotas.view(call.settings.quotas, NAMES)
-    return reading.index(call, view, QUOTA, "quotas", whole=True)
+    return reading.index(call, "quota:get_all", view, QUOTA, "quotas", whole=True)
 
 
 def show(call: Call, project_id: str) -> Answer:
     """GET /quotas/{project}, whether it has a record or not."""
     query.only(call.query)
+    call.authorize("quota:get_one", project_id)
     with call.service.database.read() as tx:
         found = quotas.limits(tx, project_id) or {}
     return Answer(200, _body(call, project_id, found))
@@ -29,12 +30,14 @@ def show(call: Call, project_id: str) -> Answer:
 def defaults(call: Call, project_id: str) -> Answer:
     """GET /quotas/{project}/default."""
     query.only(call.query)
+    call.authorize("quota:get_defaults", project_id)
     return Answer(200, _body(call, project_id, {}))
 
 
 def update(call: Call, project_id: str) -> Answer:
     """PUT /quotas/{project}."""
     values = by_resource(call.update_body(QUOTA))
+    call.authorize("quota:put", project_id)
     if len(project_id) > _LONGEST_PROJECT_ID:
         raise Invalid(f"Validation failure: a project id has at most {_LONGEST_PROJECT_ID} characters.")
 
@@ -48,6 +51,7 @@ def update(call: Call, project_id: str) -> Answer:
 def delete(call: Call, project_id: str) -> Answer:
     """DELETE /quotas/{project}: back to the defaults."""
     query.only(call.query)
+    call.authorize("quota:delete", project_id)
     if not call.service.database.write(lambda tx: quotas.reset(tx, project_id)):
         raise NotFound("Quotas", project_id)
     return Answer(202)

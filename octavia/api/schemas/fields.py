@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from octavia.api.schemas.types import BadValue, Type, excerpt
+from octavia.api.schemas.types import BadValue, JsonSchema, Type, described, excerpt
 from octavia.api.settings import ApiSettings
 from octavia.domain.errors import Invalid
 
@@ -40,6 +40,8 @@ class Field:
     :param null_on_create: what null becomes there: a value, or one of :class:`Null`.
     :param omitted: a response leaves it out where it is null.
     :param render: how the response shows a value, where JSON would not.
+    :param answer: the response's value in JSON Schema, where neither ``render`` nor the type describes it.
+    :param about: a sentence for the reader of the OpenAPI document.
     """
 
     name: str
@@ -54,11 +56,34 @@ class Field:
     null_on_create: Any = Null.DEFAULT
     null_on_update: Any = Null.DEFAULT
     render: Callable[[Any], Any] | None = None
+    answer: JsonSchema | None = None
+    about: str = ""
 
 
-def shown(name: str, render: Callable[[Any], Any] | None = None) -> Field:
+def shown(
+    name: str,
+    render: Callable[[Any], Any] | None = None,
+    *,
+    answer: JsonSchema | None = None,
+    about: str = "",
+) -> Field:
     """A field of responses alone."""
-    return Field(name=name, render=render)
+    return Field(name=name, render=render, answer=answer, about=about)
+
+
+def reference(schema: "Schema") -> dict[str, Any]:
+    """An object of that shape, as part of a JSON Schema."""
+    return {"$ref": schema}
+
+
+def unread(schema: JsonSchema) -> Type:
+    """A value as it was sent: the schemas that it refers to read it afterwards."""
+
+    @described(**schema)
+    def parse(value: Any) -> Any:
+        return value
+
+    return parse
 
 
 class Schema:
@@ -106,8 +131,11 @@ class Schema:
         answer: dict[str, Any] = {}
         for name, render, field in self._response:
             value = record.get(name, field.default)
-            if value is None and field.omitted:
-                continue
+            if value is None:
+                if field.omitted:
+                    continue
+                if field.default == "":
+                    value = ""  # names and descriptions are never null, though an old row's may be
             answer[name] = value if render is None or value is None else render(value)
         return answer
 
@@ -140,6 +168,8 @@ def _null(field: Field, meaning: Any, settings: ApiSettings) -> Any:
         raise _refused(field.name, None, "Mandatory field missing.")
     if meaning is Null.REFUSED:
         raise Invalid(f"None is not a valid option for {field.name}")
+    if isinstance(meaning, Setting):
+        return getattr(settings, meaning.name)
     return _default(field, settings) if meaning is Null.DEFAULT else meaning
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from octavia.api.schemas import types
 from octavia.api.schemas.common import (
     ADMIN_STATE_UP,
+    CLEARABLE_TAGS,
     CREATED_AT,
     ID,
     OPERATING_STATUS,
@@ -15,7 +16,6 @@ from octavia.api.schemas.common import (
     UPDATED_AT,
 )
 from octavia.api.schemas.fields import Field, Null, Schema
-from octavia.api.schemas.l7_policy import CLEARABLE_TAGS
 from octavia.domain.tree import CompareType, RuleType
 
 _LINE: Final = types.matching(r"[^\r\n]*", 255, "Value should have no line breaks")
@@ -26,9 +26,11 @@ L7_RULE: Final = Schema(
     ID,
     Field(name="type", type=types.one_of(RuleType), required=True, null_on_update=Null.REFUSED),
     Field(name="compare_type", type=types.one_of(CompareType), required=True, null_on_update=Null.REFUSED),
-    Field(name="key", type=_LINE),
-    Field(name="value", type=_VALUE, required=True, null_on_update=Null.REFUSED),
-    Field(name="invert", type=types.boolean, default=False),
+    Field(name="key", type=_LINE, about="Name of the header, the cookie or the certificate's field."),
+    Field(
+        name="value", type=_VALUE, required=True, null_on_update=Null.REFUSED, about="What to compare with."
+    ),
+    Field(name="invert", type=types.boolean, default=False, about="True: it matches what does not compare."),
     PROVISIONING_STATUS,
     OPERATING_STATUS,
     CREATED_AT,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of members (contract: api.md section 9.2)."""
 
-from typing import Final
+from typing import Any, Final
 
 from octavia.api.schemas import types
 from octavia.api.schemas.common import (
@@ -15,6 +15,7 @@ from octavia.api.schemas.common import (
     TAGS,
     TENANT_ID,
     UPDATED_AT,
+    VNIC_TYPE,
 )
 from octavia.api.schemas.fields import Field, Null, Schema, shown
 
@@ -27,30 +28,36 @@ MEMBER: Final = Schema(
     ADMIN_STATE_UP,
     Field(name="address", type=types.address, required=True, update=False),
     Field(name="protocol_port", type=types.integer(1, 65535), required=True, update=False),
-    Field(name="weight", type=types.integer(0, 256), default=1, null_on_create=Null.REFUSED),
-    Field(name="backup", type=types.boolean, default=False, null_on_create=Null.REFUSED),
-    Field(name="subnet_id", type=types.uuid, update=False),
+    Field(
+        name="weight",
+        type=types.integer(0, 256),
+        default=1,
+        null_on_create=Null.REFUSED,
+        about="Share of the new sessions; 0 drains.",
+    ),
+    Field(
+        name="backup",
+        type=types.boolean,
+        default=False,
+        null_on_create=Null.REFUSED,
+        about="Gets traffic only when no other member can.",
+    ),
+    Field(name="subnet_id", type=types.uuid, update=False, about="Where it is reached from."),
     PROJECT_ID,
     CREATED_AT,
     UPDATED_AT,
-    Field(name="monitor_address", type=types.address),
-    Field(name="monitor_port", type=types.integer(1, 65535)),
+    Field(name="monitor_address", type=types.address, about="Checked in place of address."),
+    Field(name="monitor_port", type=types.integer(1, 65535), about="Checked in place of protocol_port."),
     TAGS,
-    shown("vnic_type"),
+    shown("vnic_type", answer=VNIC_TYPE),
     TENANT_ID,
     Field(
         name="request_sriov",
-        type=types.nothing_but(
-            False,
-            "false",
-            "False",
-            0,
-            reason="The flavor of this load balancer does not allow members on SR-IOV ports",
-        ),
+        type=types.boolean,
         update=False,
         shown=False,
-        stored=False,
         default=False,
+        about="Needs a flavor with allow_member_sriov; vnic_type is then direct.",
     ),
 )
 """A member on its own, and of a batch."""
@@ -59,3 +66,9 @@ MEMBER_OF_GRAPH: Final = Schema(
     "member", *(one for one in MEMBER.fields if one.name not in ("project_id", "tenant_id"))
 )
 """A member of a fully populated create."""
+
+
+def placed(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a new member, with the kind of port that it asks for."""
+    values["vnic_type"] = "direct" if values.pop("request_sriov") else "normal"
+    return values

@@ -16,8 +16,8 @@ _ENABLED: Final = Field(
 )
 
 
-def _needed(name: str, type_: types.Type) -> Field:
-    return Field(name=name, type=type_, required=True, null_on_update=Null.REFUSED)
+def _needed(name: str, type_: types.Type, about: str = "") -> Field:
+    return Field(name=name, type=type_, required=True, null_on_update=Null.REFUSED, about=about)
 
 
 FLAVOR: Final = Schema(
@@ -40,12 +40,14 @@ FLAVOR_PROFILE: Final = Schema(
     ID,
     _needed("name", types.text(255)),
     _needed("provider_name", types.text(255)),
-    _needed("flavor_data", types.text(4096)),
+    _needed("flavor_data", types.text(4096), "A JSON object, as text; its keys are the provider's."),
 )
 AVAILABILITY_ZONE_PROFILE: Final = Schema(
     "availability_zone_profile",
     ID,
     _needed("name", types.text(255)),
     _needed("provider_name", types.text(255)),
-    _needed("availability_zone_data", types.text(4096)),
+    _needed(
+        "availability_zone_data", types.text(4096), "A JSON object, as text; its keys are the provider's."
+    ),
 )

@@ -17,11 +17,16 @@ from octavia.api.schemas.common import (
     TAGS,
     TENANT_ID,
     UPDATED_AT,
+    UUID,
+    array,
     ids,
-    no_tls,
+    nullable,
     one_id,
 )
-from octavia.api.schemas.fields import Field, Null, Schema, shown
+from octavia.api.schemas.fields import Field, Null, Schema, Setting, reference, shown, unread
+from octavia.api.schemas.health_monitor import EXPANDED_HEALTH_MONITOR, HEALTH_MONITOR_OF_GRAPH
+from octavia.api.schemas.member import MEMBER, MEMBER_OF_GRAPH
+from octavia.api.schemas.tls import alpn_protocols, container_ref, tls_ciphers, tls_versions
 from octavia.domain.protocols import POOL_PROTOCOLS
 from octavia.domain.tree import Algorithm, PersistenceType, Protocol, SessionPersistence
 
@@ -40,6 +45,11 @@ _PERSISTENCE_TYPES: Final = {
 }
 
 
+@types.described(
+    type="object",
+    properties={name: nullable(types.schema_of(one)) for name, one in _PERSISTENCE_TYPES.items()},
+    additionalProperties=False,
+)
 def _persistence(value: Any) -> dict[str, Any]:
     """What is written; a missing type is the stored one's, so it is not demanded here."""
     if not isinstance(value, dict):
@@ -52,6 +62,12 @@ def _persistence(value: Any) -> dict[str, Any]:
     return typed
 
 
+@types.described(
+    type="object",
+    properties={name: nullable(types.schema_of(one)) for name, one in _PERSISTENCE_TYPES.items()},
+    required=list(_PERSISTENCE_TYPES),
+    additionalProperties=False,
+)
 def _shown_persistence(value: SessionPersistence) -> dict[str, Any]:
     return asdict(value)
 
@@ -72,24 +88,24 @@ POOL: Final = Schema(
     shown("listeners", ids),
     CREATED_AT,
     UPDATED_AT,
-    Field(name="healthmonitor_id", omitted=True),
+    Field(name="healthmonitor_id", omitted=True, answer=UUID),
     shown("members", ids),
     TAGS,
-    no_tls("tls_container_ref", ""),
-    no_tls("ca_tls_container_ref", ""),
-    no_tls("crl_container_ref", ""),
+    container_ref("tls_container_ref", "The secret with the certificate that members are shown."),
+    container_ref(
+        "ca_tls_container_ref", "The secret with the CAs that members' certificates are checked with."
+    ),
+    container_ref("crl_container_ref", "The secret with a list of revoked certificates."),
     Field(
         name="tls_enabled",
-        type=types.nothing_but(
-            False, "false", "False", reason="This deployment does not terminate or originate TLS"
-        ),
-        stored=False,
+        type=types.boolean,
         default=False,
         null_on_update=Null.REFUSED,
+        about="Talk TLS to members.",
     ),
-    no_tls("tls_ciphers", ""),
-    no_tls("tls_versions"),
-    no_tls("alpn_protocols"),
+    tls_ciphers(Setting("default_pool_ciphers")),
+    tls_versions(Setting("default_pool_tls_versions")),
+    alpn_protocols(None),
     TENANT_ID,
     Field(name="loadbalancer_id", type=types.uuid, update=False, shown=False),
     Field(name="listener_id", type=types.uuid, update=False, shown=False),
@@ -104,15 +120,18 @@ POOL_OF_GRAPH: Final = Schema(
     # Nothing is mandatory to the parser: it may be a reference by name.
     Field(name="protocol", type=types.one_of(Protocol, POOL_PROTOCOLS)),
     Field(name="lb_algorithm", type=types.one_of(Algorithm)),
-    Field(name="members", type=lambda value: value, default=()),
-    Field(name="healthmonitor", type=lambda value: value),
+    Field(name="members", type=unread(array(reference(MEMBER_OF_GRAPH))), default=()),
+    Field(name="healthmonitor", type=unread(reference(HEALTH_MONITOR_OF_GRAPH))),
 )
 """A pool of a fully populated create."""
 
 EXPANDED_POOL: Final = Schema(
     "pool",
     *(
-        {"members": shown("members"), "healthmonitor_id": shown("healthmonitor")}.get(one.name, one)
+        {
+            "members": shown("members", answer=array(reference(MEMBER))),
+            "healthmonitor_id": shown("healthmonitor", answer=nullable(reference(EXPANDED_HEALTH_MONITOR))),
+        }.get(one.name, one)
         for one in POOL.fields
         if one.name != "loadbalancers"
     ),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from octavia.api.schemas import types
+from octavia.api.schemas.common import STRING
 from octavia.api.schemas.fields import Field, Schema, shown
 
 # Aliases come first in the table, so that the name without underscore wins where both are sent.
@@ -22,13 +23,18 @@ NAMES: Final[Mapping[str, str]] = {
 """Name in the API to resource."""
 
 
+_LIMIT: Final = types.integer(-1, 2_000_000_000)
+
+
 def _limit(name: str) -> Field:
-    return Field(name=name, type=types.integer(-1, 2_000_000_000))
+    return Field(
+        name=name, type=_LIMIT, answer=types.schema_of(_LIMIT), about="-1: no limit. Null: the default."
+    )
 
 
 QUOTA: Final = Schema(
     "quota",
-    shown("project_id"),
+    shown("project_id", answer=STRING),
     _limit("loadbalancer"),
     _limit("load_balancer"),
     _limit("listener"),
@@ -38,7 +44,7 @@ QUOTA: Final = Schema(
     _limit("health_monitor"),
     _limit("l7policy"),
     _limit("l7rule"),
-    shown("tenant_id"),
+    shown("tenant_id", answer=STRING),
 )
 
 

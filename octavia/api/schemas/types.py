@@ -2,7 +2,8 @@
 """Types of fields: what a JSON value must be, and what becomes of it.
 
 As lenient as clients need it, with the reasons that they look for (contract: api.md section 2.3).
-A type is a function from a JSON value to a value of the domain; null is not its concern.
+A type is a function from a JSON value to a value of the domain; null is not its concern. Each says in JSON
+Schema too what it takes (:func:`described`): the OpenAPI document is made of that.
 """
 
 import math
@@ -11,10 +12,31 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 Type: TypeAlias = Callable[[Any], Any]
+JsonSchema: TypeAlias = Mapping[str, Any]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def described(**schema: Any) -> Callable[[_F], _F]:
+    """Say in JSON Schema what a function of one value takes, or what it gives if it renders one.
+
+    It is what a client should send; what is let pass besides (numbers as text, ``yes`` for true) is not told.
+    """
+
+    def mark(function: _F) -> _F:
+        vars(function)["schema"] = schema
+        return function
+
+    return mark
+
+
+def schema_of(function: Callable[..., Any]) -> JsonSchema:
+    """What :func:`described` said; empty, which is anything, if it said nothing."""
+    found: JsonSchema = vars(function).get("schema", {})
+    return found
 
 
 class BadValue(ValueError):
@@ -24,6 +46,7 @@ class BadValue(ValueError):
 def text(maximum: int, *, minimum: int = 0) -> Type:
     """A string of so many characters, which every database can store."""
 
+    @described(type="string", maxLength=maximum, **({"minLength": minimum} if minimum else {}))
     def parse(value: Any) -> str:
         if not isinstance(value, str):
             raise BadValue("Value should be string")
@@ -50,6 +73,7 @@ def matching(pattern: str, maximum: int, reason: str, *, minimum: int = 0) -> Ty
     """A string that matches a regular expression as a whole."""
     compiled, string = re.compile(pattern), text(maximum, minimum=minimum)
 
+    @described(**schema_of(string), pattern=_ecma(pattern))
     def parse(value: Any) -> str:
         found: str = string(value)
         if not compiled.fullmatch(found):
@@ -59,12 +83,18 @@ def matching(pattern: str, maximum: int, reason: str, *, minimum: int = 0) -> Ty
     return parse
 
 
+def _ecma(pattern: str) -> str:
+    """The same expression, matching as a whole, in the dialect of JSON Schema."""
+    return f"^(?:{pattern})$"
+
+
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,20}\s*", re.ASCII)
 
 
 def integer(minimum: int, maximum: int = 2**31 - 1) -> Type:
     """A whole number; as a numeric string too, and a float is truncated."""
 
+    @described(type="integer", minimum=minimum, maximum=maximum)
     def parse(value: Any) -> int:
         number = _whole(value)
         if number < minimum:
@@ -80,6 +110,7 @@ def integer_of(*allowed: int) -> Type:
     """One of some whole numbers, as lenient as the others."""
     reason = f"Value should be one of: {', '.join(map(str, allowed))}"
 
+    @described(type="integer", enum=list(allowed))
     def parse(value: Any) -> int:
         number = _whole(value)
         if number not in allowed:
@@ -105,6 +136,7 @@ _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
+@described(type="boolean")
 def boolean(value: Any) -> bool:
     """JSON's, an integer, or one of the usual words in any case."""
     if isinstance(value, int):
@@ -122,6 +154,7 @@ def one_of(enum: type[StrEnum], only: Sequence[StrEnum] | None = None) -> Type:
     words = {one.value: one for one in (only or enum)}
     reason = f"Value should be one of: {', '.join(sorted(words))}"
 
+    @described(type="string", enum=sorted(words))
     def parse(value: Any) -> StrEnum:
         if not isinstance(value, str) or value not in words:
             raise BadValue(reason)
@@ -134,6 +167,7 @@ def words(*allowed: str) -> Type:
     """One of some strings, exactly."""
     reason = f"Value should be one of: {', '.join(sorted(allowed))}"
 
+    @described(type="string", enum=sorted(allowed))
     def parse(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:
             raise BadValue(reason)
@@ -147,6 +181,7 @@ _UUID: Final = re.compile(
 )
 
 
+@described(type="string", format="uuid")
 def uuid(value: Any) -> str:
     """With or without dashes, in any case; becomes lower-case and dashed."""
     if not isinstance(value, str) or not _UUID.fullmatch(value):
@@ -155,6 +190,7 @@ def uuid(value: Any) -> str:
     return "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
 
 
+@described(type="string", anyOf=[{"format": "ipv4"}, {"format": "ipv6"}])
 def address(value: Any) -> str:
     """IPv4 or IPv6, kept character for character; no prefix, no zone."""
     try:
@@ -171,6 +207,7 @@ _URL: Final = text(255)
 _NOT_IN_URL: Final = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
 
+@described(**schema_of(_URL), pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f-\x9f]+$")
 def url(value: Any) -> str:
     """HTTP or HTTPS with a host; kept character for character."""
     string: str = _URL(value)
@@ -185,6 +222,7 @@ def url(value: Any) -> str:
     return string
 
 
+@described(type="string", format="cidr", description="An IPv4 or IPv6 network, or an address.")
 def cidr(value: Any) -> str:
     """A network or an address; host bits are masked off."""
     try:
@@ -198,6 +236,7 @@ def cidr(value: Any) -> str:
 def list_of(item: Type) -> Type:
     """A JSON list; becomes a tuple."""
 
+    @described(type="array", items=schema_of(item))
     def parse(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise BadValue("Value should be a list")
@@ -210,6 +249,7 @@ def set_of(item: Type) -> Type:
     """A JSON list in which a repetition says nothing; the order stays."""
     listed = list_of(item)
 
+    @described(**schema_of(listed))
     def parse(value: Any) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(listed(value)))
 
@@ -219,6 +259,7 @@ def set_of(item: Type) -> Type:
 _tag_set: Final = set_of(text(255))
 
 
+@described(**schema_of(_tag_set))
 def tags(value: Any) -> tuple[str, ...]:
     """Strings, each once; sorted, as they are read back."""
     return tuple(sorted(_tag_set(value)))
@@ -227,6 +268,7 @@ def tags(value: Any) -> tuple[str, ...]:
 _HEADER: Final = text(255)
 
 
+@described(type="object", additionalProperties=schema_of(_HEADER))
 def headers(value: Any) -> Mapping[str, str]:
     """A JSON object with strings for values."""
     if not isinstance(value, dict):
@@ -234,6 +276,7 @@ def headers(value: Any) -> Mapping[str, str]:
     return MappingProxyType({_HEADER(name): _HEADER(content) for name, content in value.items()})
 
 
+@described(type="number", enum=[1.0, 1.1])
 def http_version(value: Any) -> float:
     """1.0 or 1.1, as a number or as text."""
     if isinstance(value, str) and re.fullmatch(r"1(\.[01]0?)?", value, re.ASCII):
@@ -246,6 +289,7 @@ def http_version(value: Any) -> float:
 def nothing_but(*empty: Any, reason: str) -> Type:
     """A field that this deployment does not serve: only what means "none" is taken."""
 
+    @described(enum=list(empty))
     def parse(value: Any) -> None:
         if not any(type(value) is type(one) and value == one for one in empty):
             raise BadValue(reason)

@@ -21,7 +21,7 @@ from octavia.domain.errors import OctaviaError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 after one sentence on standard error."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
     command: Callable[[argparse.Namespace, State], None] = arguments.command
     try:
         preflight.require_package()
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="octavia-standalone",
         description="Load balancing as a service on one machine: real HAProxy, real VRRP, no OpenStack.",
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     why = commands.add_parser("why", help="what a load balancer waits for, since when, and what happened")
     why.add_argument("load_balancer", metavar="LOAD_BALANCER", help="name or id")
     why.set_defaults(command=_why)
+    if "secret" in argv:  # SQLAlchemy and cryptography take their time
+        from octavia.cmd.standalone import secret  # noqa: PLC0415
+
+        secret.add_parser(commands)
+    else:
+        commands.add_parser("secret", help="keep certificates for listeners and pools that speak TLS")
     # What `up` starts in the background; useful in the foreground under a service manager.
     commands.add_parser("run", help="be the controller, in the foreground").set_defaults(command=_run)
     return parser

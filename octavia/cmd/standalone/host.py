@@ -16,9 +16,9 @@ from oslo_config import cfg
 
 from octavia.cmd.standalone import web_server
 from octavia.cmd.standalone.state import State
-from octavia.cmd.wiring import topology
 from octavia.drivers.local import links
 from octavia.drivers.local.addresses import subnet_id
+from octavia.drivers.local.configured import topology
 from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec, ProcessState
 from octavia.drivers.local.storage import locked, make_private_directory
 from octavia.drivers.network.local import LocalNetwork

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from oslo_config import cfg
 
@@ -14,6 +15,9 @@ from octavia.cmd.standalone.errors import Refusal
 from octavia.cmd.standalone.state import State
 from octavia.db import explain
 from octavia.db.engine import Database, create_engine
+from octavia.drivers.certificates import local_store
+
+_EXPIRES_SOON: Final = timedelta(days=30)
 
 
 def status(state: State) -> str:
@@ -33,12 +37,23 @@ def _status(state: State) -> Iterator[str]:
         yield f"amphora        {name} {_alive(process)}"
     for name, process in host.web_servers(state).items():
         yield f"web server     {name} {_alive(process)}"
+    yield from _expiring(conf, datetime.now(UTC).replace(tzinfo=None))
     if pid and rest.answers(url):
         for lb in rest.get(url, "/v2.0/lbaas/loadbalancers")["loadbalancers"]:
             yield (
                 f"load balancer  {lb['name'] or lb['id']} {lb['vip_address']}"
                 f" {lb['provisioning_status']} {lb['operating_status']}"
             )
+
+
+def _expiring(conf: cfg.ConfigOpts, now: datetime) -> Iterator[str]:
+    if conf.certificates.cert_manager != "local_cert_manager":
+        return
+    for secret in local_store.from_config(conf).list():
+        at = secret.expires_at
+        if at is not None and at - now < _EXPIRES_SOON:
+            when = "has expired" if at < now else f"expires in {(at - now).days} days"
+            yield f"secret         {secret.ref} {secret.name} {when}"
 
 
 def _alive(pid: int | None) -> str:

@@ -273,8 +273,11 @@ def _set_check(old: Server, new: Server) -> SetCheck:
     # PROXY header unless told to (configuration manual, "check-send-proxy").
     if (old.check_address and not new.check_address) or (old.check_port and not new.check_port):
         raise _OnlyReload(f"the health check of server {new.key} goes back to the server's own address")
-    if new.has("send-proxy") or new.has("send-proxy-v2"):
+    if any(new.has(one) for one in ("send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn")):
         raise _OnlyReload(f"the health check of server {new.key} changes whether it sends a PROXY header")
+    if new.has("ssl"):
+        # The same holds for TLS, unless it was asked for by name.
+        raise _OnlyReload(f"the health check of server {new.key} changes whether it speaks TLS")
     return SetCheck(new.key, new.check_address, new.check_port)
 
 

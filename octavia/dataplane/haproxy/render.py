@@ -2,9 +2,9 @@
 """A load balancer as the configuration of HAProxy (contract: data-plane.md sections 1 to 6).
 
 Pure: values in, text out. Listeners that something else serves, or that a later part of the house
-will render, are left out: UDP and SCTP (keepalived's LVS), TERMINATED_HTTPS and PROMETHEUS. What
-L7 policies say is in :mod:`octavia.dataplane.haproxy.l7`. Delivering the text is not here: see the
-amphora agent.
+will render, are left out: UDP and SCTP (keepalived's LVS), and PROMETHEUS. What L7 policies say is in
+:mod:`octavia.dataplane.haproxy.l7`, what makes TLS in :mod:`octavia.dataplane.haproxy.tls`. Delivering
+the text is not here: see the amphora agent.
 
 The shapes that agents parse again are in amphora-agent.md section 7. Where this text differs from
 the usual one, on purpose:
@@ -15,6 +15,8 @@ the usual one, on purpose:
 * Servers have fixed numbers, see :func:`octavia.dataplane.haproxy.values.server_ids`.
 * A single amphora with a stick table is its own peer, so that a reload keeps the table.
 * A TLS-HELLO monitor makes a real TLS handshake.
+* The cache of TLS sessions has HAProxy's own size: one that follows the amphora's free memory would be
+  another size, and so a reload, with every change.
 """
 
 import re
@@ -22,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from octavia.dataplane.haproxy import l7, values
+from octavia.dataplane.haproxy import l7, tls, values
 from octavia.dataplane.haproxy.model import Directive, HaproxyConfig, Section, UnsafeWord, lines, serialize
 from octavia.dataplane.haproxy.peer import PEER_PORT, peer_name
 from octavia.dataplane.haproxy.settings import HaproxySettings
@@ -46,11 +48,21 @@ from octavia.domain.tree import (
     Topology,
 )
 
-SERVED: Final = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP, Protocol.PROXY, Protocol.PROXYV2})
+SERVED: Final = frozenset({Protocol.HTTP, Protocol.HTTPS, Protocol.TCP, Protocol.TERMINATED_HTTPS})
 MAX_CONNECTIONS: Final = 1_000_000
 
 _HTTP: Final = frozenset({Protocol.HTTP, Protocol.TERMINATED_HTTPS})
 _PROXY: Final = {Protocol.PROXY: "send-proxy", Protocol.PROXYV2: "send-proxy-v2"}
+_TLS_HEADERS: Final = {
+    "X-SSL-Client-Verify": "%[ssl_c_verify]",
+    "X-SSL-Client-Has-Cert": "%[ssl_c_used]",
+    "X-SSL-Client-DN": "%{+Q}[ssl_c_s_dn]",
+    "X-SSL-Client-CN": "%{+Q}[ssl_c_s_dn(cn)]",
+    "X-SSL-Issuer": "%{+Q}[ssl_c_i_dn]",
+    "X-SSL-Client-SHA1": "%[ssl_c_sha1,hex]",
+    "X-SSL-Client-Not-Before": "%[ssl_c_notbefore]",
+    "X-SSL-Client-Not-After": "%[ssl_c_notafter]",
+}
 _BALANCE: Final = {
     Algorithm.ROUND_ROBIN: "roundrobin",
     Algorithm.LEAST_CONNECTIONS: "leastconn",
@@ -72,12 +84,16 @@ class Rendered:
 
     :param owners: for each line of the text the id of the object that it is there for.
     :param refused: objects that could not be rendered and are left out, with the reason.
+    :param secret_files: the files that it names and that are made of secrets.
+    :param crt_lists: the texts of the other files that it names, by their names.
     """
 
     config: HaproxyConfig
     text: str
     owners: tuple[str | None, ...]
     refused: dict[str, str] = field(default_factory=dict)
+    secret_files: tuple[tls.SecretFile, ...] = ()
+    crt_lists: dict[str, str] = field(default_factory=dict)
 
     def owner_of(self, line: int) -> str | None:
         """The object that a 1-based line is there for; None for what belongs to all."""
@@ -124,7 +140,14 @@ def render(
         return None
     config = HaproxyConfig(tuple(rendering.sections()))
     owners = tuple(owner for _, owner in lines(config))
-    return Rendered(config, serialize(config), owners, rendering.refused)
+    return Rendered(
+        config,
+        serialize(config),
+        owners,
+        rendering.refused,
+        tuple(rendering.secret_files),
+        rendering.crt_lists,
+    )
 
 
 def backend_name(pool: Pool, listener: Listener) -> str:
@@ -157,6 +180,13 @@ class _Rendering:
     version: tuple[int, int]
     excluded: frozenset[str]
     refused: dict[str, str] = field(default_factory=dict)
+    secret_files: dict[tls.SecretFile, None] = field(default_factory=dict)  # in their order, each once
+    crt_lists: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def certificates(self) -> str:
+        """The directory of this load balancer's certificates, in the amphora."""
+        return f"{self.settings.base_cert_dir}/{self.lb.id}"
 
     # --- what is to be rendered ---------------------------------------------------------------
 
@@ -260,6 +290,13 @@ class _Rendering:
                 continue
             yield frontend
             yield from backends
+            used = {one.owner for one in backends if any(row.words[0] == "server" for row in one.directives)}
+            for pool in self.pools(listener):
+                if pool.id in used:
+                    self.secret_files.update(dict.fromkeys(tls.files_of_pool(pool)))
+            if listener.protocol is Protocol.TERMINATED_HTTPS:
+                self.secret_files.update(dict.fromkeys(tls.files_of_listener(listener)))
+                self.crt_lists[tls.crt_list_name(listener)] = tls.crt_list(listener, self.certificates)
 
     # --- frontend -----------------------------------------------------------------------------
 
@@ -274,9 +311,15 @@ class _Rendering:
         if self.settings.logs_connections:
             rows.append(("log-format", self.log_format(listener)))
         rows.append(("maxconn", str(self.connection_limit(listener))))
+        secured: list[str] = []
+        if listener.protocol is Protocol.TERMINATED_HTTPS:
+            tls.crt_list(listener, self.certificates)  # or there is none
+            secured = tls.bind_words(listener, self.certificates, self.settings.default_listener_ciphers)
         for vip in self.lb.vip_addresses:
-            rows.append(("bind", values.endpoint(vip, listener.protocol_port, "VIP")))
+            rows.append(("bind", values.endpoint(vip, listener.protocol_port, "VIP"), *secured))
         rows.append(("mode", _mode(listener)))
+        if secured:
+            rows.extend(self.https_rows(listener))
         policies = self.policy_rows(listener, [one.name for one in backends])
         default = f"{listener.default_pool_id}:{listener.id}"
         rows.extend(("default_backend", one.name) for one in backends if one.name == default)
@@ -285,6 +328,16 @@ class _Rendering:
             rows.append(("tcp-request", "inspect-delay", str(inspect_ms)))
         made = _section(("frontend", listener.id), listener.id, rows)
         return Section(made.words, (*made.directives, *policies), owner=made.owner)
+
+    def https_rows(self, listener: Listener) -> Iterator[tuple[str, ...]]:
+        yield ("http-request", "redirect", "scheme", "https", "unless", "{", "ssl_fc", "}")
+        if listener.hsts_max_age is not None:
+            value = f"max-age={values.count(listener.hsts_max_age, 0, 2**31 - 1, 'HSTS age')};"
+            value += " includeSubDomains;" if listener.hsts_include_subdomains else ""
+            value += " preload;" if listener.hsts_preload else ""
+            # From 2.2 on the answers that HAProxy makes itself can have it too.
+            when = "http-after-response" if self.version >= (2, 2) else "http-response"
+            yield (when, "set-header", "Strict-Transport-Security", value)
 
     def policy_rows(self, listener: Listener, backends: Sequence[str]) -> tuple[Directive, ...]:
         """Conditions first, then what follows from them in the order in which HAProxy asks anyway."""
@@ -411,7 +464,7 @@ class _Rendering:
         if monitor is None:
             return ()
         try:
-            self.check_words(monitor)
+            self.check_words(monitor, pool)
             return _directives(self.check_rows(monitor), monitor.id)
         except (Unrenderable, UnsafeWord) as error:
             self.refused[monitor.id] = str(error)
@@ -447,6 +500,10 @@ class _Rendering:
         if _wants_header(listener, "X-Forwarded-Proto"):
             scheme = "http" if listener.protocol == Protocol.HTTP else "https"
             yield ("http-request", "set-header", "X-Forwarded-Proto", scheme)
+        if listener.protocol is Protocol.TERMINATED_HTTPS:
+            for header, value in _TLS_HEADERS.items():
+                if _wants_header(listener, header):
+                    yield ("http-request", "set-header", header, value)
 
     def limit_rows(self, listener: Listener) -> Iterator[tuple[str, ...]]:
         connect_ms = listener.timeout_member_connect or self.settings.timeout_member_connect_ms
@@ -472,7 +529,7 @@ class _Rendering:
         words = ["server", member.id, values.endpoint(member.address, member.protocol_port, "member")]
         words += ["weight", values.count(member.weight, 0, 256, "weight")]
         if monitor := self.monitor(pool):
-            words += self.check_words(monitor)
+            words += self.check_words(monitor, pool)
             if member.monitor_address is not None:
                 words += ["addr", values.bracketed(member.monitor_address, "monitor address")]
             if member.monitor_port is not None:
@@ -481,17 +538,22 @@ class _Rendering:
             words.append("backup")
         if not member.admin_state_up:
             words.append("disabled")
-        if pool.protocol in _PROXY:
+        if pool.protocol is Protocol.PROXYV2 and listener.protocol is Protocol.TERMINATED_HTTPS:
+            words.append("send-proxy-v2-ssl-cn")
+        elif pool.protocol in _PROXY:
             words.append(_PROXY[pool.protocol])
+        words += tls.server_words(pool, self.certificates, self.settings.default_pool_ciphers)
         return tuple(words)
 
-    def check_words(self, monitor: HealthMonitor) -> list[str]:
+    def check_words(self, monitor: HealthMonitor, pool: Pool) -> list[str]:
         words = ["check", "inter", values.seconds(monitor.delay, "delay")]
         words += ["rise", values.count(monitor.max_retries, 1, 10000, "number of retries")]
         words += ["fall", values.count(monitor.max_retries_down, 1, 10000, "number of retries down")]
         if monitor.type in _MONITORED_OVER_TLS:
-            words += ["check-ssl", "verify", "none"]
-        return words
+            words.append("check-ssl")
+            # There is one "verify" for checks and traffic: of a pool that speaks TLS it is the pool's.
+            words += [] if pool.tls_enabled else ["verify", "none"]
+        return words + tls.check_words(pool)
 
 
 def _directives(rows: Iterable[tuple[str, ...]], owner: str) -> tuple[Directive, ...]:

@@ -8,7 +8,7 @@ Sockets are not here: the amphora agent owns them. Answers are those of HAProxy 
 import csv
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -34,6 +34,7 @@ class Verdict(Enum):
 class Command:
     """One line for the socket.
 
+    :param payload: lines that follow it; they may be secret, so the command is shown without them.
     :param done: a pattern that the whole of a good answer matches.
     :param busy: a pattern of the answer that asks for patience; None if there is none.
     """
@@ -41,6 +42,7 @@ class Command:
     text: str
     done: str = ""
     busy: str | None = None
+    payload: str = field(default="", repr=False)
 
     def verdict(self, answer: str) -> Verdict:
         """What HAProxy's answer to this command means."""
@@ -113,6 +115,41 @@ def delete_server(key: ServerKey) -> Command:
 def shut_sessions(key: ServerKey) -> Command:
     """End what is left on a server whose time is up. Absent is a success."""
     return Command(f"shutdown sessions server {key}", done=r"(No such (server|backend)\.)?")
+
+
+def new_tls_file(kind: str, path: str) -> Command:
+    """A file that HAProxy has not loaded; it is empty until something is set and committed.
+
+    :param kind: ``cert``, ``ca-file`` or ``crl-file``, like below.
+    """
+    return Command(f"new ssl {kind} {path}", done=r"New .*!")
+
+
+def set_tls_file(kind: str, path: str, content: str) -> Command:
+    """What :func:`commit_tls_file` will make live; until then nothing changes."""
+    payload = "".join(f"{line}\n" for line in content.splitlines() if line.strip())
+    done = r"[Tt]ransaction (created|updated) for (certificate|CA|CRL) .*!"
+    return Command(f"set ssl {kind} {path}", done=done, payload=payload)
+
+
+def commit_tls_file(kind: str, path: str) -> Command:
+    """New connections get what was set, wherever the file is used; present ones stay."""
+    return Command(f"commit ssl {kind} {path}", done=r"(?s)Committing .*Success!")
+
+
+def add_to_crt_list(crt_list: str, path: str) -> Command:
+    """One certificate more, for the names that are in it."""
+    return Command(f"add ssl crt-list {crt_list} {path}", done=r"(?s)Inserting certificate .*Success!")
+
+
+def remove_from_crt_list(crt_list: str, path: str) -> Command:
+    """One certificate less."""
+    return Command(f"del ssl crt-list {crt_list} {path}", done=r"Entry .* deleted in crtlist .*!")
+
+
+def forget_certificate(path: str) -> Command:
+    """Free a certificate that is used nowhere; one that still is stays until the next reload."""
+    return Command(f"del ssl cert {path}", done=r"(?s).*")
 
 
 # --- tables -----------------------------------------------------------------------------------

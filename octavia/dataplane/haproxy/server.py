@@ -15,23 +15,38 @@ from octavia.dataplane.haproxy.model import HaproxyConfig, Section
 # another controller's: it is understood well enough to be left as it is, not to be changed.
 KEYWORDS: Final = {
     "addr": 1,
+    "alpn": 1,
     "backup": 0,
+    "ca-file": 1,
     "check": 0,
+    "check-alpn": 1,
     "check-ssl": 0,
+    "ciphers": 1,
+    "ciphersuites": 1,
     "cookie": 1,
+    "crl-file": 1,
+    "crt": 1,
     "disabled": 0,
     "fall": 1,
     "id": 1,
     "inter": 1,
+    "no-sslv3": 0,
+    "no-tlsv10": 0,
+    "no-tlsv11": 0,
+    "no-tlsv12": 0,
+    "no-tlsv13": 0,
     "port": 1,
     "rise": 1,
     "send-proxy": 0,
     "send-proxy-v2": 0,
+    "send-proxy-v2-ssl-cn": 0,
+    "sni": 1,
+    "ssl": 0,
     "verify": 1,
     "weight": 1,
 }
 # HAProxy's runtime socket splits commands at semicolons and unescapes backslashes.
-_CLI_WORD = re.compile(r"[A-Za-z0-9_.:/@+%=,\[\]-]+")
+_CLI_WORD = re.compile(r"[A-Za-z0-9_.:/@+%=,!\[\]-]+")
 
 
 class Unreadable(ValueError):

@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from octavia.domain.tls import CIPHERS
+
 DEFAULT_USER_LOG_FORMAT: Final = (
     "{{ project_id }} {{ lb_id }} %f %ci %cp %t %{+Q}r %ST %B %U %[ssl_c_verify] "
     "%{+Q}[ssl_c_s_dn] %b %s %Tt %tsc"
@@ -22,6 +24,7 @@ class HaproxySettings:
         is logged.
     :param user: whom HAProxy becomes after binding; None to stay who it is.
     :param ping_command: what a PING monitor runs, in the amphora.
+    :param default_listener_ciphers: in place of a stored cipher list that is none.
     """
 
     base_path: str = "/var/lib/octavia"
@@ -39,6 +42,8 @@ class HaproxySettings:
     log_socket: str | None = "/run/rsyslog/octavia/log"
     user: str | None = "nobody"
     ping_command: str = "/var/lib/octavia/ping-wrapper.sh"
+    default_listener_ciphers: str = CIPHERS
+    default_pool_ciphers: str = CIPHERS
 
     @property
     def logs_connections(self) -> bool:

@@ -5,10 +5,11 @@ Each call names the fencing number of the caller's lease. Connecting takes at mo
 :class:`octavia.domain.errors.Unreachable` says that nothing was done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from octavia.domain.errors import Terminal
 from octavia.domain.tree import Amphora
 from octavia.drivers.network.contract import HostRoute, Network, Port, Subnet
 
@@ -37,12 +38,15 @@ class Configuration:
 
     :param haproxy: text of haproxy.cfg; None when there is nothing to run.
     :param keepalived: text of keepalived's configuration; None for a SINGLE.
+    :param certificates: the files that haproxy.cfg names, by name; not shown, since private keys are in them.
+        None is whatever the amphora has under that name.
     """
 
     load_balancer_id: str
     generation: int
     haproxy: str | None
     keepalived: str | None = None
+    certificates: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,17 @@ class VipPlug:
     def host_routes(self) -> tuple[HostRoute, ...]:
         """Routes beyond the gateway."""
         return self.subnet.host_routes
+
+
+class Lacks(Terminal):
+    """The amphora has not got files that it was to go on with; what ran before still runs.
+
+    :ivar names: of those files.
+    """
+
+    def __init__(self, amphora_id: str, names: Collection[str]) -> None:
+        super().__init__(f"Amphora {amphora_id} has not got {', '.join(sorted(names))}")
+        self.names = frozenset(names)
 
 
 class AmphoraDriver(Protocol):
@@ -103,6 +118,7 @@ class AmphoraDriver(Protocol):
         """Validate, then change what runs by the gentlest means; the same again changes nothing.
 
         :raises Refused: HAProxy does not accept it; what ran before still runs.
+        :raises Lacks: it has no file under a name whose content was not given.
         :raises Unreachable: nothing was done.
         :raises Transient: it may or may not have been done; apply again.
         :raises Fenced: a higher fencing number has been seen.

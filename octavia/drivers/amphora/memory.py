@@ -7,12 +7,12 @@ from typing import Final
 
 from octavia.domain.errors import Fenced, Refused, Transient, Unreachable
 from octavia.domain.tree import Amphora
-from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, VipPlug
+from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks, VipPlug
 from octavia.drivers.compute.memory import MemoryCompute
 from octavia.drivers.faults import Faults, Faulty, gated
 from octavia.drivers.network.contract import Network, Port, Subnet
 
-EXTENSIONS: Final = frozenset({"apply", "fence", "generation"})
+EXTENSIONS: Final = frozenset({"apply", "fence", "generation", "certificates"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,10 @@ class MemoryAmphorae(Faulty):
         """Put an agent into a state."""
         self._states[amphora_id] = state
 
+    def forget(self, amphora_id: str) -> None:
+        """Its machine is gone; another of the same name begins anew."""
+        self._states.pop(amphora_id, None)
+
     @gated
     def info(self, amphora: Amphora) -> AgentInfo:
         """See the contract."""
@@ -97,6 +101,11 @@ class MemoryAmphorae(Faulty):
         why = self.refuses(configuration)
         if why is not None:
             raise Refused(why)
+        present = state.configuration.certificates if state.configuration else {}
+        files = {name: content or present.get(name) for name, content in configuration.certificates.items()}
+        if lacking := [name for name, content in files.items() if content is None]:
+            raise Lacks(amphora.id, lacking)
+        configuration = replace(configuration, certificates=files)
         changed = state.configuration is None or (
             replace(state.configuration, generation=configuration.generation) != configuration
         )

@@ -5,11 +5,12 @@ Our own agent takes everything at once (extension ``apply``); an upstream agent 
 classic calls of REST 1.0, where each change is a real reload. Which one it is, its ``info`` says.
 """
 
+import hashlib
 import re
 import ssl
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from oslo_config import cfg
 
 from octavia.domain.errors import Fenced, Refused, Terminal, Transient, Unreachable
 from octavia.domain.tree import Amphora
-from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, VipPlug
+from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks, VipPlug
 from octavia.drivers.network.contract import HostRoute, Network, Port, Subnet
 from octavia.wire import agent as wire
 
@@ -48,6 +50,22 @@ class RestSettings:
     port: int = 9443
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 60.0
+
+
+def from_config(conf: cfg.ConfigOpts) -> "RestAmphoraDriver":
+    """``amphora_haproxy_rest_driver``, of an octavia.conf.
+
+    :raises Terminal: the controller's certificate cannot be read.
+    """
+    options = conf.haproxy_amphora
+    settings = RestSettings(
+        client_cert=Path(options.client_cert),
+        server_ca=Path(options.server_ca),
+        port=options.bind_port,
+        # Whoever waits for an agent must not outlive his lease.
+        read_timeout_s=min(options.rest_request_read_timeout, conf.controller_worker.lease_seconds / 3),
+    )
+    return RestAmphoraDriver(settings)
 
 
 class RestAmphoraDriver:
@@ -96,15 +114,11 @@ class RestAmphoraDriver:
 
     def apply(self, amphora: Amphora, configuration: Configuration, *, fence: int) -> Applied:
         """See :class:`AmphoraDriver`."""
-        if wire.EXTENSION_APPLY in self._known_extensions(amphora):
-            path = wire.path_apply(amphora.id, configuration.load_balancer_id)
-            body = wire.Apply(
-                generation=configuration.generation,
-                haproxy=configuration.haproxy,
-                keepalived=configuration.keepalived,
-            ).to_json()
-            response = self._send(
-                amphora, "PUT", path, json=body, fence=fence, also_fine=(404, 405), refusing=True
+        extensions = self._known_extensions(amphora)
+        knows_certificates = wire.EXTENSION_CERTIFICATES in extensions
+        if wire.EXTENSION_APPLY in extensions and (knows_certificates or not configuration.certificates):
+            response = self._apply_at_once(
+                amphora, configuration, fence, with_certificates=knows_certificates
             )
             if response.status_code not in (404, 405):
                 reason = self._json(response).get("reload_reason")
@@ -130,6 +144,35 @@ class RestAmphoraDriver:
         )
         return response.status_code not in (404, 405)
 
+    def _apply_at_once(
+        self, amphora: Amphora, configuration: Configuration, fence: int, *, with_certificates: bool
+    ) -> httpx.Response:
+        """Certificates by their digests; those that the agent has not got follow in a second request."""
+        path = wire.path_apply(amphora.id, configuration.load_balancer_id)
+        lacking: frozenset[str] = frozenset()
+        while True:
+            body = wire.Apply(
+                generation=configuration.generation,
+                haproxy=configuration.haproxy,
+                keepalived=configuration.keepalived,
+                certificates=_certificate_files(configuration.certificates, lacking)
+                if with_certificates
+                else None,
+            ).to_json()
+            response = self._send(
+                amphora, "PUT", path, json=body, fence=fence, also_fine=(404, 405, 412), refusing=True
+            )
+            if response.status_code != 412:
+                return response
+            named = frozenset(map(str, _body(response).get("missing") or ())) & set(
+                configuration.certificates
+            )
+            if unknown := [name for name in named if configuration.certificates[name] is None]:
+                raise Lacks(amphora.id, unknown)
+            if named <= lacking:
+                raise Transient(f"Amphora {amphora.id} lacks certificates that it was sent")
+            lacking |= named
+
     # --- REST 1.0 without our extensions --------------------------------------------------------
 
     def _apply_classically(self, amphora: Amphora, configuration: Configuration, fence: int) -> Applied:
@@ -137,6 +180,8 @@ class RestAmphoraDriver:
         if configuration.haproxy is None:
             self._send(amphora, "DELETE", wire.path_listener(load_balancer_id), fence=fence)
         else:
+            for name, content in configuration.certificates.items():
+                self._upload_certificate(amphora, load_balancer_id, name, content, fence)
             self._send(
                 amphora,
                 "PUT",
@@ -155,6 +200,20 @@ class RestAmphoraDriver:
             self._send(amphora, "PUT", wire.path_vrrp("start"), fence=fence)
         reason = "this agent reloads with every change" if configuration.haproxy is not None else None
         return Applied(generation=configuration.generation, reload_reason=reason)
+
+    def _upload_certificate(
+        self, amphora: Amphora, load_balancer_id: str, name: str, content: bytes | None, fence: int
+    ) -> None:
+        """Unless the agent has the same already. :raises Lacks: it has not got what was not given."""
+        path = wire.path_certificate(load_balancer_id, name)
+        present = self._send(amphora, "GET", path, also_fine=(404,))
+        if content is None:
+            if present.status_code == 404:
+                raise Lacks(amphora.id, [name])
+            return
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if present.status_code == 404 or self._json(present).get("md5sum") != md5:
+            self._send(amphora, "PUT", path, content=content, fence=fence)
 
     def _known_extensions(self, amphora: Amphora) -> frozenset[str]:
         with self._lock:
@@ -273,6 +332,18 @@ class _Clients:
             limits=httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS),
             trust_env=False,  # a proxy for the outside world is no way to an amphora
         )
+
+
+def _certificate_files(
+    certificates: Mapping[str, bytes | None], with_content: Collection[str]
+) -> dict[str, wire.CertificateFile]:
+    return {
+        name: wire.CertificateFile(
+            sha256=None if content is None else hashlib.sha256(content).hexdigest(),
+            content=content.decode() if content is not None and name in with_content else None,
+        )
+        for name, content in certificates.items()
+    }
 
 
 def _answer(amphora: Amphora, client: httpx.Client, request: httpx.Request) -> httpx.Response:

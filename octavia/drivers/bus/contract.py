@@ -4,11 +4,18 @@
 from typing import Protocol
 
 
-class Doorbell(Protocol):
-    """Rung after the transaction that announced work has been committed."""
+class Bell(Protocol):
+    """The button, for those who write to the work queue."""
 
     def ring(self) -> None:
-        """Somebody should look into the work queue; never blocks, never raises."""
+        """Somebody should look into the work queue; never blocks, never raises.
+
+        To be called after the transaction that announced work has been committed.
+        """
+
+
+class Doorbell(Bell, Protocol):
+    """The button and the chime, for those who work."""
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until it rings, at most ``timeout_s``; True if it rang since the last wait."""

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from oslo_config import cfg
 
 from octavia.domain.clock import Clock, SystemClock
 from octavia.domain.errors import Terminal
@@ -97,6 +98,23 @@ def ensure_authority(directory: Path, clock: Clock | None = None) -> LocalAuthor
         ),
         client_certificate=client_certificate,
     )
+
+
+def from_config(conf: cfg.ConfigOpts) -> "LocalCertificates":
+    """``local_cert_generator``, of an octavia.conf.
+
+    :raises Terminal: a file cannot be used; with what to change.
+    """
+    options = conf.certificates
+    settings = CertificateSettings(
+        ca_certificate=Path(options.ca_certificate),
+        ca_private_key=Path(options.ca_private_key),
+        ca_private_key_passphrase=options.ca_private_key_passphrase,
+        client_ca=Path(conf.controller_worker.client_ca),
+        signing_digest=options.signing_digest,
+        cert_validity_time=timedelta(seconds=options.cert_validity_time),
+    )
+    return LocalCertificates(settings, SystemClock())
 
 
 class LocalCertificates:

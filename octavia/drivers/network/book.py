@@ -77,6 +77,14 @@ class BookNetwork:
         """See the contract."""
         return self._store.read().entry(port_id).port
 
+    def has_qos_policy(self, policy_id: str) -> bool:
+        """See the contract: there are none here."""
+        return False
+
+    def has_security_group(self, group_id: str) -> bool:
+        """See the contract: there are none here."""
+        return False
+
     def free_addresses(self, subnet_id: str) -> int:
         """See the contract."""
         return free(self._store.read(), self._topology.subnet(subnet_id))

@@ -8,6 +8,7 @@ Names, owners and tags of ports are facts that operators' tooling depends on
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Final, Protocol
 
 from octavia.domain.tree import AdditionalVip, Vip
@@ -50,6 +51,10 @@ class Subnet:
     gateway_ip: str | None = None
     host_routes: tuple[HostRoute, ...] = ()
 
+    def holds(self, address: str) -> bool:
+        """Is the address within the range?"""
+        return ip_address(address) in ip_network(self.cidr)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
@@ -61,6 +66,10 @@ class Network:
     mtu: int = 1500
     project_id: str | None = None
     port_security_enabled: bool = True
+
+    def has(self, subnet: Subnet) -> bool:
+        """Is the subnet one of this network's?"""
+        return subnet.id in self.subnet_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +115,12 @@ class NetworkDriver(Protocol):
 
     def get_port(self, port_id: str) -> Port:
         """:raises NotFound: there is no such port. :raises Transient: it could not be asked."""
+
+    def has_qos_policy(self, policy_id: str) -> bool:
+        """Is there such a QoS policy? :raises Transient: it could not be asked."""
+
+    def has_security_group(self, group_id: str) -> bool:
+        """Is there such a security group? :raises Transient: it could not be asked."""
 
     def free_addresses(self, subnet_id: str) -> int:
         """How many addresses can still be given out; at most a large number is fine."""

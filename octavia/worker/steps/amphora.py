@@ -10,7 +10,7 @@ from octavia.dataplane.cloud_init.agent_conf import AGENT_CONF, CLIENT_CA, SERVE
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.db import amphorae, events, offers, statuses
 from octavia.db.engine import Connection
-from octavia.domain.errors import Terminal, Transient
+from octavia.domain.errors import NotFound, Terminal, Transient
 from octavia.domain.statuses import AmphoraStatus
 from octavia.domain.tree import Amphora, Role
 from octavia.drivers.amphora.contract import VipPlug
@@ -69,7 +69,7 @@ class CreateVrrpPort:
         branch.record(
             vrrp_port_id=port.id,
             vrrp_ip=port.fixed_ips[0].ip_address,
-            ha_ip=vip.ip_address,
+            ha_ip=vip.address,
             ha_port_id=vip.port_id,
         )
         return Done()
@@ -174,7 +174,12 @@ class PlugVip:
         assert row.compute_id
         assert row.vrrp_ip
         assert row.ha_ip
-        port = network.get_port(row.vrrp_port_id)
+        try:
+            port = network.get_port(row.vrrp_port_id)
+        except NotFound:
+            why = f"The port of amphora {row.id} was deleted by somebody else, and is made again"
+            branch.record(why, vrrp_port_id=None, vrrp_ip=None)
+            return Wait(0, why)
         branch.world.compute.attach_port(row.compute_id, port)
         subnet_id = branch.lb.vip.subnet_id or port.fixed_ips[0].subnet_id
         plug = VipPlug(
@@ -184,9 +189,9 @@ class PlugVip:
             port=port,
             vrrp_ip=row.vrrp_ip,
             additional=[
-                (vip.ip_address, network.get_subnet(vip.subnet_id))
+                (vip.address, network.get_subnet(vip.subnet_id))
                 for vip in branch.lb.additional_vips
-                if vip.ip_address
+                if vip.address
             ],
         )
         interface = branch.world.amphora.plug_vip(row, plug, fence=branch.lease.fence)
@@ -305,13 +310,15 @@ class Retire:
         world, now = branch.world, branch.world.clock.now()
         if row.status is not AmphoraStatus.PENDING_DELETE:
             branch.write(lambda tx: amphorae.update(tx, row.id, now, status=AmphoraStatus.PENDING_DELETE))
-        if row.status is AmphoraStatus.ALLOCATED and row.role is not Role.STANDALONE:
-            try:
-                world.amphora.stop_vrrp(row, fence=branch.lease.fence)
-            except (Transient, Terminal) as error:
-                LOG.info("Amphora %s could not hand over its VIP: %s", row.id, error)
+        if row.status is AmphoraStatus.ALLOCATED:
+            self._stand_down(branch, row)
         if row.compute_id:
-            world.compute.delete(row.compute_id)
+            try:
+                world.compute.delete(row.compute_id)
+            except Transient:
+                # It may be up again, and its peers no longer tell it that they own the VIP.
+                self._stand_down(branch, row)
+                raise
         else:
             self._delete_unrecorded(branch, row)
         for port in _ports(branch, row):
@@ -324,6 +331,16 @@ class Retire:
         branch.write(gone)
         branch.known.agents.pop(row.id, None)
         return Done(further=True)
+
+    @staticmethod
+    def _stand_down(branch: Branch, row: Amphora) -> None:
+        """It hands the VIP over, if it can be told."""
+        if row.role is Role.STANDALONE:
+            return
+        try:
+            branch.world.amphora.stop_vrrp(row, fence=branch.lease.fence)
+        except (Transient, Terminal) as error:
+            LOG.info("Amphora %s could not hand over its VIP: %s", row.id, error)
 
     @staticmethod
     def _delete_unrecorded(branch: Branch, row: Amphora) -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.dataplane.haproxy import render as haproxy
 from octavia.dataplane.keepalived import render as keepalived
-from octavia.domain.errors import Refused, Unreachable
+from octavia.domain.errors import Refused, Terminal, Transient, Unreachable
 from octavia.domain.tree import Role
-from octavia.drivers.amphora.contract import Applied, Configuration
+from octavia.drivers.amphora.contract import Applied, Configuration, Lacks
 from octavia.worker.outcome import Done, Outcome
+from octavia.worker.steps import certificates
 from octavia.worker.world import Branch
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Push:
         try:
             if row.id not in branch.known.agents:
                 branch.known.agents[row.id] = branch.world.amphora.info(row)
-            applied = self._apply(branch)
+            applied, left_out = self._apply(branch)
         except Unreachable as error:
             if row.unreachable_since is None:
                 branch.record(
@@ -52,42 +53,85 @@ class Push:
             raise
         if applied.reload_reason:
             LOG.info("Amphora %s reloaded HAProxy: %s", row.id, applied.reload_reason)
-        digest = acknowledgement(self.key, branch.excluded)
+        digest = acknowledgement(self.key, left_out)
         branch.record(generation=applied.generation, config_digest=digest, unreachable_since=None)
         return Done(further=True)
 
-    def _apply(self, branch: Branch) -> Applied:
-        """Send it; what HAProxy refuses is left out, so that the rest goes live."""
+    def _apply(self, branch: Branch) -> tuple[Applied, frozenset[str]]:
+        """Send it; what HAProxy refuses is left out, so that the rest goes live.
+
+        :returns: with the ids of what is not as wanted here: the branch beside may know of more by now.
+        """
         while True:
-            rendered = self._haproxy(branch)
+            rendered, left_out = self._haproxy(branch)
+            files, unfetched = self._certificates(branch, rendered)
             configuration = Configuration(
                 load_balancer_id=branch.lb.id,
                 generation=branch.lb.generation,
                 haproxy=rendered.text if rendered else None,
                 keepalived=self._keepalived(branch),
+                certificates=files,
             )
             try:
-                return branch.world.amphora.apply(branch.row, configuration, fence=branch.lease.fence)
+                applied = branch.world.amphora.apply(branch.row, configuration, fence=branch.lease.fence)
+                return applied, left_out | unfetched
+            except Lacks as lack:
+                # Not even an old one is there: without it, then.
+                for file in rendered.secret_files if rendered else ():
+                    if file.name in lack.names:
+                        branch.unfetched[file.owner] = False
             except Refused as refusal:
                 guilty = rendered.blame(refusal.why) if rendered else None
-                if guilty is None or guilty in branch.excluded:
+                if guilty is None or guilty in left_out:
                     raise
                 LOG.warning("HAProxy refuses %s of %s: %s", guilty, branch.lb.id, refusal.why)
-                branch.excluded[guilty] = refusal.why
+                branch.excluded[guilty] = f"HAProxy does not accept it: {refusal.why}"
+                if rendered and any(file.owner == guilty for file in rendered.secret_files):
+                    # It may be a new certificate: first it shall go on with the one that it has.
+                    branch.unfetched[guilty] = guilty not in branch.unfetched
 
     @staticmethod
-    def _haproxy(branch: Branch) -> haproxy.Rendered | None:
+    def _certificates(
+        branch: Branch, rendered: haproxy.Rendered | None
+    ) -> tuple[dict[str, bytes | None], frozenset[str]]:
+        """Files to send; what cannot be had now stays as the amphora has it, and is somebody's fault.
+
+        :returns: with whose certificates cannot be had.
+        """
+        if rendered is None:
+            return {}, frozenset()
+        files: dict[str, bytes | None] = {name: text.encode() for name, text in rendered.crt_lists.items()}
+        unfetched = set()
+        for file in rendered.secret_files:
+            if branch.unfetched.get(file.owner):
+                files[file.name] = None
+                unfetched.add(file.owner)
+                continue
+            try:
+                files[file.name] = certificates.content(branch.world.tenant_certificates, file)
+            except (Terminal, Transient) as error:
+                files[file.name] = None
+                unfetched.add(file.owner)
+                LOG.warning("A certificate of %s %s cannot be had: %s", branch.lb.id, file.owner, error)
+                branch.excluded[file.owner] = f"A certificate cannot be had: {error.why}"
+                branch.unfetched[file.owner] = True
+        return files, frozenset(unfetched)
+
+    @staticmethod
+    def _haproxy(branch: Branch) -> tuple[haproxy.Rendered | None, frozenset[str]]:
+        left_out = frozenset(one for one in branch.excluded if not branch.unfetched.get(one))
         rendered = haproxy.render(
             branch.lb,
             branch.peers,
             branch.settings.haproxy,
             amphora_id=branch.row.id,
             haproxy_version=branch.known.agents[branch.row.id].haproxy_version,
-            excluded=frozenset(branch.excluded),
+            excluded=left_out,
         )
         if rendered:
             branch.excluded.update(rendered.refused)
-        return rendered
+            left_out |= rendered.refused.keys()
+        return rendered, left_out
 
     @staticmethod
     def _keepalived(branch: Branch) -> str | None:
@@ -115,8 +159,8 @@ class UpdateAgentConfiguration:
 def _vip_subnets(branch: Branch) -> list[keepalived.VipSubnet]:
     """Where each VIP lives, for the routes that keepalived brings along with it."""
     lb = branch.lb
-    vips = [(lb.vip.ip_address, lb.vip.subnet_id)]
-    vips += [(vip.ip_address, vip.subnet_id) for vip in lb.additional_vips]
+    vips = [(lb.vip.address, lb.vip.subnet_id)]
+    vips += [(vip.address, vip.subnet_id) for vip in lb.additional_vips]
     found = []
     for address, subnet_id in vips:
         if address and subnet_id:

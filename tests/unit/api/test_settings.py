@@ -9,6 +9,7 @@ from octavia import config
 from octavia.api.settings import ApiSettings, from_config
 from octavia.domain.errors import Terminal
 from octavia.domain.rules import Concurrency
+from octavia.domain.tls import TlsPolicy
 from octavia.domain.tree import Topology
 
 
@@ -63,3 +64,31 @@ def test_page_limits(tmp_path: Path, text: str, limit: int | None) -> None:
 def test_a_page_limit_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(Terminal, match="pagination_max_limit = many"):
         settings(tmp_path, "[api_settings]\npagination_max_limit = many")
+
+
+def test_options_about_tls_arrive(tmp_path: Path) -> None:
+    made = settings(
+        tmp_path,
+        """
+        [api_settings]
+        default_listener_ciphers = A:B
+        default_pool_ciphers = C
+        tls_cipher_blacklist = D:E
+        default_listener_tls_versions = TLSv1.3
+        default_pool_tls_versions = TLSv1.2, TLSv1.3
+        minimum_tls_version = TLSv1.2
+        default_listener_alpn_protocols = h2
+        default_pool_alpn_protocols = http/1.1
+        """.replace("\n        ", "\n"),
+    )
+    assert made.deployment.tls == TlsPolicy(
+        listener_ciphers="A:B",
+        pool_ciphers="C",
+        prohibited_ciphers=frozenset({"D", "E"}),
+        listener_versions=("TLSv1.3",),
+        pool_versions=("TLSv1.2", "TLSv1.3"),
+        minimum_version="TLSv1.2",
+        listener_alpn_protocols=("h2",),
+        pool_alpn_protocols=("http/1.1",),
+    )
+    assert (made.default_listener_ciphers, made.default_pool_tls_versions) == ("A:B", ("TLSv1.2", "TLSv1.3"))

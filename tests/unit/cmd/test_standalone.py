@@ -21,8 +21,8 @@ from octavia.cmd.standalone.configuration import api_url, configuration
 from octavia.cmd.standalone.errors import Refusal
 from octavia.cmd.standalone.probe import Probe
 from octavia.cmd.standalone.state import State
-from octavia.cmd.wiring import topology
 from octavia.domain.errors import Terminal
+from octavia.drivers.local.configured import topology
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """octavia.conf means what operators expect."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_the_sample_file_can_be_generated(tmp_path: Path) -> None:
     generator.generate(generator_conf)
     text = sample.read_text()
     for section, option in options():
-        assert f"\n#{option.name} =" in text, f"[{section}] {option.name}"
+        assert f"\n#{option.dest} =" in text, f"[{section}] {option.name}"
 
 
 @pytest.mark.parametrize(
@@ -148,3 +149,26 @@ def test_networks_of_standalone_have_subnets_of_both_versions() -> None:
 def test_networks_of_standalone_that_cannot_be_are_refused(items: list[str]) -> None:
     with pytest.raises(ValueError, match=r"networks|host bits"):
         standalone.parse_networks(items)
+
+
+def test_what_becomes_of_every_option_of_the_api_is_told() -> None:
+    page = (Path(__file__).parents[3] / "docs/operator/configuration.md").read_text()
+    about = page[page.index("### Of the API") : page.index("### Of the others")]
+    sections = ("api_settings", "healthcheck", "oslo_middleware", "cors", "quotas", "networking")
+    names = [option.name for section, option in options() if section in (*sections, "oslo_messaging")]
+    missing = [name for name in names if f"`{name}`" not in about]
+    assert missing == []
+
+
+def test_an_option_without_effect_exists() -> None:
+    page = (Path(__file__).parents[3] / "docs/operator/configuration.md").read_text()
+    about = page[page.index("### Of the others") : page.index("Gone, and ignored")]
+    cells = (line.split("|")[2] for line in about.splitlines() if line.startswith("|"))
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert named
+    assert named <= {option.name for _, option in options()}
+
+
+def test_old_names_of_the_middleware_still_load(tmp_path: Path) -> None:
+    conf = load(tmp_path, "[DEFAULT]\nosapi_max_request_body_size = 5\n")
+    assert conf.oslo_middleware.max_request_body_size == 5

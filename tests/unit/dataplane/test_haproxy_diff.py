@@ -237,7 +237,7 @@ FOREIGN = "defaults\n mode http\nbackend b\n balance {}\n {}\n server s 1.2.3.4:
         ("roundrobin", "cookie SRV insert", "cookie t", "fixed cookie"),
         ("roundrobin", "default-server inter 3s", "", "uses 'default-server'"),
         ("roundrobin", "use-server s if TRUE", "", "uses 'use-server'"),
-        ("roundrobin", "", "ssl", "uses 'ssl', which is not ours"),
+        ("roundrobin", "", "tfo", "uses 'tfo', which is not ours"),
         ("roundrobin", "", "weight", "uses 'weight', which is not ours"),
         ("roundrobin", "", "weight x", "where a number belongs"),
         ("roundrobin", "", "weight 1 weight 2", "a keyword twice"),

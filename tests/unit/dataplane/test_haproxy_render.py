@@ -132,7 +132,7 @@ GONE = ProvisioningStatus.PENDING_DELETE
         load_balancer((listener(provisioning_status=GONE), pool())),
         *(
             load_balancer((listener(protocol=protocol), pool()))
-            for protocol in (Protocol.UDP, Protocol.SCTP, Protocol.TERMINATED_HTTPS, Protocol.PROMETHEUS)
+            for protocol in (Protocol.UDP, Protocol.SCTP, Protocol.PROMETHEUS)
         ),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from octavia.wire.agent import (
     Apply,
     BadPayload,
+    CertificateFile,
     FixedAddress,
     MemberNetwork,
     Route,
@@ -85,6 +86,42 @@ def test_a_bad_plug_is_refused(change: dict[str, Any]) -> None:
 def test_a_bad_apply_is_refused(body: object) -> None:
     with pytest.raises(BadPayload):
         Apply.from_json(body)
+
+
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "certificates",
+    [
+        [],
+        "x",
+        {"a.pem": None},
+        {"a.pem": {"sha256": "short"}},
+        {"a.pem": {"sha256": DIGEST.upper().replace("0", "A")}},
+        {"a.pem": {"sha256": DIGEST, "content": 5}},
+        {"../a.pem": {"sha256": DIGEST}},
+        {"a/b.pem": {"sha256": DIGEST}},
+        {"a..pem": {"sha256": DIGEST}},
+        {".pem": {"sha256": DIGEST}},
+        {"a.pem.key": {"sha256": DIGEST}},
+        {"a.pem\n": {"sha256": DIGEST}},
+    ],
+)
+def test_bad_certificates_of_an_apply_are_refused(certificates: object) -> None:
+    good = Apply(
+        generation=1, haproxy="", keepalived=None, certificates={"a.pem": CertificateFile(sha256=DIGEST)}
+    )
+    assert Apply.from_json(good.to_json()) == good
+    with pytest.raises(BadPayload):
+        Apply.from_json({"generation": 1, "certificates": certificates})
+
+
+def test_a_certificates_content_is_not_shown() -> None:
+    file = CertificateFile(sha256=DIGEST, content="-----BEGIN PRIVATE KEY-----")
+    assert "PRIVATE" not in repr(
+        Apply(generation=1, haproxy=None, keepalived=None, certificates={"a.pem": file})
+    )
 
 
 @given(st.text())

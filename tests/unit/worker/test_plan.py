@@ -154,6 +154,21 @@ CASES = [
         unanswering={"a", "b"},
     ),
     Case(
+        "the owner of the VIP is not given up because it was out of reach first",
+        PAIR,
+        up_to_date(PAIR, serving("a", M, **LONG_AGO), serving("b", B, **JUST_NOW)),
+        [("a", ["Push"]), ("b", ["Push"])],
+        heard={"a": Heard(NOW - timedelta(minutes=1), "MASTER")},
+        unanswering={"a", "b"},
+    ),
+    Case(
+        "of a pair out of reach altogether the one that was never configured is given up",
+        PAIR,
+        (*up_to_date(PAIR, serving("a", M, **LONG_AGO)), serving("b", B, **LONG_AGO)),
+        [("b", ["GiveUp"])],
+        unanswering={"a", "b"},
+    ),
+    Case(
         "the last one out of reach stays until its new peer serves",
         PAIR,
         (*up_to_date(PAIR, serving("a", M, **LONG_AGO)), serving("b", B)),

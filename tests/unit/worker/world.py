@@ -29,6 +29,7 @@ from octavia.domain.tree import (
 )
 from octavia.drivers.amphora.memory import MemoryAmphorae
 from octavia.drivers.certificates.memory import MemoryCertificates
+from octavia.drivers.certificates.tenant import NoStore, TenantCertificates
 from octavia.drivers.compute.memory import MemoryCompute
 from octavia.drivers.network.memory import MemoryNetwork
 from octavia.worker.reconcile import Reconciler
@@ -180,7 +181,10 @@ class Controller:
 
 
 @contextmanager
-def controller(boot_time: timedelta = timedelta(milliseconds=300)) -> Iterator[Controller]:
+def controller(
+    boot_time: timedelta = timedelta(milliseconds=300),
+    tenant_certificates: TenantCertificates | None = None,
+) -> Iterator[Controller]:
     """A controller with an empty database."""
     clock = VirtualClock()
     engine = create_engine("sqlite://")
@@ -194,7 +198,8 @@ def controller(boot_time: timedelta = timedelta(milliseconds=300)) -> Iterator[C
     )
     # One thread: the database is in memory, with a single connection.
     with ThreadPoolExecutor(1) as executor:
-        world = World(compute, network, MemoryCertificates(clock), agents, clock)
+        store = tenant_certificates or NoStore()
+        world = World(compute, network, MemoryCertificates(clock), agents, clock, store)
         reconciler = Reconciler(database, world, settings, executor)
         yield Controller(database, clock, compute, network, agents, settings, reconciler)
     engine.dispose()

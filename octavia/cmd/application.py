@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST API of an octavia.conf, for whatever server serves it."""
+
+from typing import Any, Final
+
+import falcon
+
+from octavia.api import app
+from octavia.api.identity import from_config as access_from_config
+from octavia.api.settings import from_config
+from octavia.cmd.wiring import Wiring
+
+FILES: Final = "OS_OCTAVIA_CONFIG_FILES"
+"""Environment variable of WSGI servers, which have no ``--config-file``: files with ``;`` between them."""
+
+
+def application(wiring: Wiring) -> falcon.App[Any, Any]:
+    """Ready to answer.
+
+    :raises Transient: the database does not answer.
+    :raises Terminal: something cannot be made; with what to change.
+    """
+    settings = from_config(wiring.conf, serve_network=wiring.is_local)
+    access = access_from_config(wiring.conf)
+    return app.create(
+        wiring.database,
+        wiring.tenant_network,
+        wiring.bell,
+        wiring.clock,
+        settings,
+        access,
+        wiring.tenant_certificates,
+    )

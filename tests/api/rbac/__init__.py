@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what, through the whole application with ``auth_strategy = testing``."""
