@@ -14,23 +14,31 @@ from pathlib import Path
 from typing import Any, Final
 
 from octavia.amphora_agent import config as configuration
-from octavia.amphora_agent import details, durable, heartbeat, stats_socket
+from octavia.amphora_agent import details, durable, heartbeat, l4, stats_socket
 from octavia.amphora_agent.config import AgentConfig
 from octavia.amphora_agent.haproxy import Change, Haproxy, Invalid
 from octavia.amphora_agent.interfaces import Interfaces
 from octavia.amphora_agent.keepalived import Keepalived
+from octavia.amphora_agent.l4 import L4, L4Refused
+from octavia.amphora_agent.l4_lvs import Lvs
+from octavia.amphora_agent.metrics import MetricsProxy
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.state import AgentState
 from octavia.amphora_agent.supervisor import OnChange, Service, ServiceFailed, Supervisor
 from octavia.dataplane.haproxy import runtime
-from octavia.wire.agent import EXTENSIONS, Apply, CertificateFile
+from octavia.wire.agent import EXTENSION_L4, EXTENSIONS, Apply, CertificateFile
 from octavia.wire.heartbeat import Heartbeat
 
 LOG = logging.getLogger(__name__)
 
 UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 DRAIN_LOOK_SECONDS: Final = 0.5  # how often sessions of removed members are looked at, while there are some
-_PING_WRAPPER: Final = '#!/bin/bash\nping -q -n -w1 -c1 "$HAPROXY_SERVER_ADDR" > /dev/null 2>&1\n'
+# HAProxy runs it with an empty PATH.
+_PING_WRAPPER: Final = """\
+#!/bin/sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+exec ping -q -n -w1 -c1 "$HAPROXY_SERVER_ADDR" > /dev/null 2>&1
+"""
 
 MakeSupervisor = Callable[[Processes, OnChange], Supervisor]
 
@@ -56,6 +64,9 @@ class Agent:
         self._counters = heartbeat.Counters(config.base_path / "stats_counters.json")
         self.heartbeat = heartbeat.Sender(lambda: self.config, self._report)
         self._removed_members = threading.Event()
+        self._metrics = MetricsProxy(self.reloads.total)
+        self.l4 = L4(config.base_path, processes, self.heartbeat.report_soon)
+        self.lvs = Lvs(config, self.supervisor, processes)
 
     # --- what is here -------------------------------------------------------------------------
 
@@ -77,7 +88,7 @@ class Agent:
         """The body of ``GET /info``."""
         return {
             **details.info(self.versions),
-            "extensions": list(EXTENSIONS),
+            "extensions": [*EXTENSIONS, *([EXTENSION_L4] if self.l4.can_serve else [])],
             "fence": self.state.fence,
             "generation": self.state.generation,
             "vrrp_state": self.vrrp_state(),
@@ -105,10 +116,12 @@ class Agent:
         :raises Missing: certificates are to be sent along.
         :raises Overtaken: a newer request of the same lease was faster.
         :raises Invalid: HAProxy refuses; what ran before still runs.
+        :raises L4Refused: UDP or SCTP listeners cannot be served; those of before still are.
         :raises ServiceFailed: keepalived does not come up, or HAProxy was killed meanwhile.
         """
         self.state.check_order(load_balancer_id, wanted.generation, fence)
         change = self.run_haproxy(load_balancer_id, wanted.haproxy, wanted.certificates)
+        self.serve_l4(wanted.l4)
         # After HAProxy: whoever gets the VIP by this must be able to serve.
         self.keepalived.apply(wanted.keepalived)
         self.state.change(load_balancer_id, generation=wanted.generation, generation_fence=fence)
@@ -131,6 +144,15 @@ class Agent:
             change = haproxy.apply(text, certificates_changed=stale, wanted_files=files)
         self.haproxy_changed(load_balancer_id, change)
         return change
+
+    def serve_l4(self, wanted: Mapping[str, Any] | None) -> None:
+        """Make the UDP and SCTP listeners live; None serves none. :raises L4Refused:"""
+        if self.l4.apply(wanted):
+            self._not_serving.discard(l4.SERVICE)
+            self.refresh_checks()
+            if wanted is not None and self.config.is_single:
+                self.interfaces.announce()
+            self.heartbeat.report_soon()
 
     def haproxy_changed(self, load_balancer_id: str, change: Change) -> None:
         """What follows a change: checks, announcements, a heartbeat, the look for removed members."""
@@ -175,6 +197,7 @@ class Agent:
             self.interfaces.restore()
             present = self.haproxies()
             self._not_serving = {one.service.name for one in present if one.live.exists()}
+            self._not_serving |= {l4.SERVICE} if self.l4.is_wanted else set()
             self.refresh_checks()
             for haproxy in present:
                 try:
@@ -182,12 +205,22 @@ class Agent:
                     self._not_serving.discard(haproxy.service.name)
                 except (Invalid, ServiceFailed):
                     LOG.exception("%s does not come back", haproxy.service.name)
+            try:
+                self.l4.restore()
+                self._not_serving.discard(l4.SERVICE)
+            except (L4Refused, OSError, ValueError):
+                LOG.exception("UDP and SCTP listeners do not come back")
+            try:
+                self.lvs.restore()
+            except (ServiceFailed, OSError):
+                LOG.exception("Listeners of LVS do not come back")
             self.refresh_checks()
             try:
                 self.keepalived.restore()
             except (ServiceFailed, OSError):
                 LOG.exception("keepalived does not come back")
         self.heartbeat.start()
+        self._metrics.start()
         self._removed_members.set()  # of an earlier life
         threading.Thread(target=self._delete_removed_members, name="removed-members", daemon=True).start()
 
@@ -199,6 +232,7 @@ class Agent:
         self.keepalived.stop()
         for haproxy in list(self._haproxies.values()):
             haproxy.stop()
+        self.lvs.stop()
 
     def _heard_of(self, service: Service, serves: bool) -> None:
         """From the supervisor's threads: a program died, or serves again."""
@@ -242,6 +276,12 @@ class Agent:
             except (stats_socket.NoAnswer, ValueError) as error:
                 LOG.warning("%s tells nothing: %s", haproxy.service.name, error)
         listeners, pools = heartbeat.reports(rows)
+        for others in (self.l4.reports, self.lvs.reports):
+            try:
+                datagrams, their_pools = others()
+                listeners, pools = {**listeners, **datagrams}, [*pools, *their_pools]
+            except (L4Refused, ServiceFailed, OSError, ValueError) as error:
+                LOG.warning("UDP and SCTP listeners tell nothing: %s", error)
         return Heartbeat(
             amphora_id=self.config.amphora_id,
             seq=seq,

@@ -25,6 +25,7 @@ class BadConfiguration(Exception):
 class AgentConfig:
     """Everything that the agent is told; field names are the options' names.
 
+    :param haproxy_hard_stop_after: seconds that connections of before a reload may last.
     :param heartbeat_interval: seconds between two heartbeats.
     :param agent_request_read_timeout: seconds until an idle or stuck connection is closed.
     :param supervisor: ``systemd`` in a virtual machine, ``children`` in a namespace or a container.
@@ -39,6 +40,7 @@ class AgentConfig:
     bind_port: int = 9443
     haproxy_cmd: str = "/usr/sbin/haproxy"
     keepalived_cmd: str = "/usr/sbin/keepalived"
+    haproxy_hard_stop_after: int = 1800
     administrative_log_facility: int = 1
     controller_ip_port_list: tuple[tuple[str, int], ...] = ()
     heartbeat_interval: float = 10
@@ -108,6 +110,7 @@ def parse(text: str) -> AgentConfig:
         bind_host=amphora.get("bind_host", str, usual.bind_host),
         bind_port=amphora.get("bind_port", _port, usual.bind_port),
         haproxy_cmd=amphora.get("haproxy_cmd", str, usual.haproxy_cmd),
+        haproxy_hard_stop_after=agent.get("haproxy_hard_stop_after", _whole_seconds, 1800),
         administrative_log_facility=agent.get("administrative_log_facility", _facility, 1),
         controller_ip_port_list=health.get("controller_ip_port_list", _endpoints, ()),
         heartbeat_interval=health.get("heartbeat_interval", _seconds, usual.heartbeat_interval),
@@ -178,6 +181,12 @@ def _seconds(raw: str) -> float:
     if not 0 < seconds < 10**6:
         raise ValueError("should be a number of seconds greater than 0")
     return seconds
+
+
+def _whole_seconds(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 0 < int(raw) < 10**6:
+        raise ValueError("should be a whole number of seconds greater than 0")
+    return int(raw)
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The URLs of REST 1.0 and of our extension ``apply`` (contract: amphora-agent.md section 3).
 
-UDP and SCTP listeners and interface rules are not served yet: they answer 404 and 501 in JSON.
+Interface rules are not served yet: they answer 404 in JSON. UDP and SCTP listeners of REST 1.0 need a
+kernel with IPVS, else they answer 501; :mod:`octavia.amphora_agent.l4` needs none.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ from octavia.amphora_agent.http import (
     refusal,
 )
 from octavia.amphora_agent.interfaces import AlreadyPlugged, NotArrived, NotPossible
+from octavia.amphora_agent.l4 import L4Refused
+from octavia.amphora_agent.l4_lvs import NoIpvs
 from octavia.amphora_agent.server import server_context
 from octavia.amphora_agent.state import FencedOff, Overtaken
 from octavia.amphora_agent.supervisor import ServiceFailed
@@ -66,8 +69,8 @@ def routes(to: "Handlers") -> list[Route]:
         Route("GET", f"{PREFIX}/details", to.details),
         Route("GET", f"{PREFIX}/listeners", to.list_listeners),
         Route("DELETE", f"{PREFIX}/listeners/{{lb_id}}", to.delete_haproxy),
-        Route("PUT", f"{PREFIX}/listeners/{{amphora_id}}/{{listener_id}}/udp_listener", to.no_udp),
-        Route("GET", f"{PREFIX}/listeners/{{listener_id}}/udp_listener", to.no_udp_listener),
+        Route("PUT", f"{PREFIX}/listeners/{{amphora_id}}/{{listener_id}}/udp_listener", to.put_udp_listener),
+        Route("GET", f"{PREFIX}/listeners/{{listener_id}}/udp_listener", to.get_udp_listener),
         Route("PUT", f"{lb}/{{amphora_id}}/{{lb_id}}/haproxy", to.put_haproxy),
         Route("PUT", f"{lb}/{{amphora_id}}/{{lb_id}}/apply", to.apply),
         Route("GET", f"{lb}/{{lb_id}}/haproxy", to.get_haproxy),
@@ -112,8 +115,12 @@ class Handlers:
             **self._agent.info(),
             **details.machine(self._agent.processes),
             "haproxy_count": len(running),
-            "lvs_listener_process_count": 0,
-            "listeners": sorted(name for one in running for name, _ in _frontends(one)),
+            "lvs_listener_process_count": len(self._agent.lvs.running()),
+            "listeners": sorted(
+                [name for one in running for name, _ in _frontends(one)]
+                + [one.id for one in self._agent.l4.listeners]
+                + self._agent.lvs.running()
+            ),
             "reloads": dict(self._agent.reloads),
         }
         return Response(200, body)
@@ -128,8 +135,18 @@ class Handlers:
                 {"status": "ACTIVE", "uuid": name, "type": kind}
                 for one in running
                 for name, kind in _frontends(one)
-            ],
+            ]
+            + [{"status": "ACTIVE", "uuid": one.id, "type": "UDP"} for one in self._agent.l4.listeners]
+            + self._lvs_listeners(),
         )
+
+    def _lvs_listeners(self) -> list[dict[str, str]]:
+        lvs = self._agent.lvs
+        running = set(lvs.running())
+        return [
+            {"status": "ACTIVE" if one in running else "OFFLINE", "uuid": one, "type": "UDP"}
+            for one in lvs.listeners()
+        ]
 
     def find_interface(self, request: Request, address: str) -> Response:
         """Which interface has this address?"""
@@ -159,7 +176,7 @@ class Handlers:
                 change = self._agent.apply(lb_id, body, fence)
             except Missing as error:
                 raise refusal(412, "Missing certificates", str(error), missing=error.names) from None
-            except Invalid as error:
+            except (Invalid, L4Refused) as error:
                 raise refusal(400, "Invalid request", str(error)) from None
             except Overtaken as error:
                 raise refusal(409, "Overtaken", str(error)) from None
@@ -197,6 +214,8 @@ class Handlers:
         """start, stop, reload."""
         action = _action(action)
         lb_id = _load_balancer(lb_id)
+        if lb_id in self._agent.lvs.listeners():
+            return self._act_on_lvs(request, lb_id, action)
         haproxy = self._agent.haproxy(lb_id)
         with self._mutation(request):
             try:
@@ -222,12 +241,18 @@ class Handlers:
         return Response(202, {**_OK, "details": f"Listener {lb_id} {action}ed"})
 
     def delete_haproxy(self, request: Request, lb_id: str) -> Response:
-        """Stop and remove; what is not there is removed."""
+        """Stop and remove a load balancer, or a listener of LVS; what is not there is removed."""
         lb_id = _load_balancer(lb_id)
         with self._mutation(request):
+            if lb_id in self._agent.lvs.listeners():
+                self._agent.lvs.delete(lb_id)
+                self._agent.heartbeat.report_soon()
+                return Response(200, _OK)
             try:
                 self._agent.run_haproxy(lb_id, None)
-            except ServiceFailed as error:
+                if self._agent.l4.load_balancer_id == lb_id:
+                    self._agent.serve_l4(None)
+            except (ServiceFailed, L4Refused) as error:
                 raise refusal(500, "Error stopping haproxy", str(error)) from None
             self._agent.state.forget(lb_id)
         return Response(200, _OK)
@@ -361,17 +386,42 @@ class Handlers:
         self._agent.heartbeat.report_soon()
         return Response(202, {**_OK, "details": f"keepalived {action}ed"})
 
-    # --- not served yet -------------------------------------------------------------------------
+    # --- UDP and SCTP through LVS -----------------------------------------------------------------
 
-    def no_udp(self, request: Request, amphora_id: str, listener_id: str) -> Response:
-        """UDP and SCTP are not served yet."""
-        del request, amphora_id, listener_id
-        raise framework_error(501, "This agent does not serve UDP and SCTP listeners yet.")
+    def put_udp_listener(self, request: Request, amphora_id: str, listener_id: str) -> Response:
+        """Store; ``start`` or ``reload`` makes it live."""
+        self._require_us(amphora_id)
+        listener_id = _udp_listener(listener_id)
+        text = request.text(SMALL_BODY_BYTES)
+        with self._mutation(request):
+            try:
+                self._agent.lvs.upload(listener_id, text)
+            except NoIpvs as error:
+                raise framework_error(501, str(error)) from None
+        return Response(200, _OK, {"ETag": _md5(text.encode())})
 
-    def no_udp_listener(self, request: Request, listener_id: str) -> Response:
-        """There is none."""
+    def get_udp_listener(self, request: Request, listener_id: str) -> Response:
+        """What was stored."""
         del request
-        raise refusal(404, "UDP Listener Not Found", f"No UDP listener with UUID: {listener_id}")
+        try:
+            text = self._agent.lvs.text(_udp_listener(listener_id))
+        except FileNotFoundError:
+            raise _no_udp_listener(listener_id) from None
+        return Response(200, text, {"ETag": _md5(text.encode())})
+
+    def _act_on_lvs(self, request: Request, listener_id: str, action: str) -> Response:
+        with self._mutation(request):
+            try:
+                self._agent.lvs.act(listener_id, action)
+            except ServiceFailed as error:
+                message = f"Failed to {action} keepalivedlvs listener {listener_id}"
+                raise refusal(500, message, str(error)) from None
+            if action != "stop" and self._agent.config.is_single:
+                self._agent.interfaces.announce()
+        self._agent.heartbeat.report_soon()
+        return Response(202, {**_OK, "details": f"keepalivedlvs listener {listener_id} {action}ed"})
+
+    # --- not served yet -------------------------------------------------------------------------
 
     def no_rules(self, request: Request, address: str) -> Response:
         """A controller takes this 404 as "driver not implemented", as the contract has it."""
@@ -417,6 +467,17 @@ def _load_balancer(lb_id: str) -> str:
     if not UUID.fullmatch(lb_id.lower()):
         raise _no_load_balancer(lb_id)
     return lb_id.lower()
+
+
+def _udp_listener(listener_id: str) -> str:
+    """A path is made of it, so it is a UUID or nothing."""
+    if not UUID.fullmatch(listener_id.lower()):
+        raise _no_udp_listener(listener_id)
+    return listener_id.lower()
+
+
+def _no_udp_listener(listener_id: str) -> HttpError:
+    return refusal(404, "UDP Listener Not Found", f"No UDP listener with UUID: {listener_id}")
 
 
 def _no_load_balancer(lb_id: str) -> HttpError:

@@ -40,7 +40,11 @@ from octavia.wire.agent import CertificateFile
 
 LOG = logging.getLogger(__name__)
 
+# Both workers have the same listening socket: until the old one lets go of it, it may answer.
+OLD_WORKER_SECONDS: Final = 1.0
 NEW_WORKER_SECONDS: Final = 8.0  # for the new worker to answer, where the supervisor cannot tell
+RELOAD_REASONS: Final = 100  # that are counted apart: names of tenants' objects are in them
+OLD_PROCESSES: Final = 16  # that may still serve connections of before a reload
 DRAIN_SECONDS: Final = 300.0  # sessions of a removed member may last that long
 _POLL_SECONDS: Final = 0.01
 # Old controllers sent a directive that belongs to the agent. Its line stays, empty: lines are numbered.
@@ -289,7 +293,14 @@ class Haproxy:
         durable.write(self._group_file, "global\n    group nogroup\n", mode=0o644)
         # Without strict limits it serves fewer connections where the kernel allows fewer files, instead
         # of none at all.
-        own = ("global", f"stats socket {self.admin_socket} mode 600 level admin", "no strict-limits")
+        # A reload leaves a process behind for its last connections: there are only so many, for so long.
+        own = (
+            "global",
+            f"stats socket {self.admin_socket} mode 600 level admin",
+            "no strict-limits",
+            f"hard-stop-after {self._config.haproxy_hard_stop_after}s",
+            f"mworker-max-reloads {OLD_PROCESSES}",
+        )
         durable.write(self._own_file, "\n    ".join(own) + "\n")
         if not self._state_file.exists():
             durable.write(self._state_file, _EMPTY_STATE)
@@ -371,7 +382,8 @@ class Haproxy:
         """Swap the file and let HAProxy read it; put the old one back if no new worker comes."""
         if not self.is_running:  # it has died since we looked
             return self._start_with_new(files)
-        self._reloads[reason] += 1
+        known = reason in self._reloads or len(self._reloads) < RELOAD_REASONS
+        self._reloads[reason if known else "others"] += 1
         LOG.info("Reloading HAProxy of %s: %s", self.load_balancer_id, reason)
         before = self.live.read_text(encoding="utf-8")
         self._save_server_states(self._new.read_text(encoding="utf-8"))
@@ -397,12 +409,13 @@ class Haproxy:
         return Change("reloaded", reason)
 
     def _await_other_worker_than(self, old: int | None) -> None:
-        deadline = time.monotonic() + NEW_WORKER_SECONDS
+        started = time.monotonic()
         while True:
             worker = stats_socket.worker_pid(self.admin_socket)
             if worker is not None and worker != old:
                 return
-            if time.monotonic() > deadline or (worker == old and self._supervisor.reload_is_synchronous):
+            settled = worker == old and self._supervisor.reload_is_synchronous
+            if time.monotonic() - started > (OLD_WORKER_SECONDS if settled else NEW_WORKER_SECONDS):
                 raise ServiceFailed(
                     f"no new worker after a reload\n{self._supervisor.last_words(self.service)}"
                 )

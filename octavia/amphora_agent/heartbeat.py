@@ -80,7 +80,7 @@ def reports(rows: Iterable[Stat]) -> tuple[dict[str, ListenerReport], list[PoolR
             continue
         if row.type is RowType.LISTENER:
             listeners[row.proxy] = ListenerReport(
-                status=row.status,
+                status=_listener_status(row),
                 rx=row.bytes_in,
                 tx=row.bytes_out,
                 conns=row.current_sessions,
@@ -99,6 +99,12 @@ def _pool_report(proxy: str, status: str, members: dict[str, str]) -> PoolReport
     if not colon:
         pool_id, listener_id = listener_id, ""
     return PoolReport(pool_id=pool_id, listener_id=listener_id or None, status=status, members=members)
+
+
+def _listener_status(row: Stat) -> str:
+    # HAProxy has stopped saying so itself: further connections wait in the kernel.
+    full = row.session_limit is not None and row.current_sessions >= row.session_limit
+    return "FULL" if row.status == "OPEN" and full else row.status
 
 
 def _member_status(row: Stat) -> str:

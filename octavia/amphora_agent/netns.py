@@ -28,6 +28,9 @@ SYSCTLS: Final = {
     "net/ipv6/ip_nonlocal_bind": "1",
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
+    # A datagram leaves by the interface that it came in by: nobody shall be told to go there directly.
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
     "net/ipv4/vs/conntrack": "1",
     "net/ipv4/vs/expire_nodest_conn": "1",
     "net/ipv4/vs/expire_quiescent_template": "1",

@@ -2,10 +2,8 @@
 """Entry points: read the configuration, wire the parts, run."""
 
 import sys
-from importlib.util import find_spec
 
 # Libraries that could use Eventlet import it wherever it is installed: 20 MB of each process for nothing.
-# oslo.service, through which oslo.messaging does, is content without it if it can have cotyledon.
-if find_spec("cotyledon"):
-    # To the import system, None is a module that cannot be imported.
-    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+# oslo.service, through which oslo.messaging does, is content with cotyledon instead.
+# To the import system, None is a module that cannot be imported.
+sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]

@@ -41,7 +41,8 @@ def server(application: Any, settings: ApiSettings, host: str, port: int) -> wsg
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 after one sentence on standard error."""
-    return daemon.main("octavia-api", _serve, argv)
+    # Third-party providers' drivers read and complete the global configuration.
+    return daemon.main("octavia-api", _serve, argv, conf=cfg.CONF)
 
 
 def _serve(conf: cfg.ConfigOpts) -> int:

@@ -9,6 +9,8 @@ from octavia.api import app
 from octavia.api.identity import from_config as access_from_config
 from octavia.api.settings import from_config
 from octavia.cmd.wiring import Wiring
+from octavia.config import service_auth
+from octavia.domain.tree import AMPHORA_PROVIDERS
 
 FILES: Final = "OS_OCTAVIA_CONFIG_FILES"
 """Environment variable of WSGI servers, which have no ``--config-file``: files with ``;`` between them."""
@@ -21,6 +23,8 @@ def application(wiring: Wiring) -> falcon.App[Any, Any]:
     :raises Terminal: something cannot be made; with what to change.
     """
     settings = from_config(wiring.conf, serve_network=wiring.is_local)
+    if set(settings.enabled_provider_drivers) - set(AMPHORA_PROVIDERS):
+        service_auth.register(wiring.conf)  # which third-party drivers read
     access = access_from_config(wiring.conf)
     return app.create(
         wiring.database,

@@ -15,17 +15,23 @@ from octavia.domain.errors import OctaviaError
 LOG = logging.getLogger(__name__)
 
 
-def main(program: str, run: Callable[[cfg.ConfigOpts], int], argv: Sequence[str] | None) -> int:
+def main(
+    program: str,
+    run: Callable[[cfg.ConfigOpts], int],
+    argv: Sequence[str] | None,
+    conf: cfg.ConfigOpts | None = None,
+) -> int:
     """Read the configuration, run, and end.
 
     :param run: what the process does; its exit code. What it raises is why it cannot start.
     :param argv: arguments after the program's name; None: the process's.
+    :param conf: the global configuration, where third-party drivers run; None: one of its own.
     """
 
     def begin() -> int:
-        conf = config.load(sys.argv[1:] if argv is None else argv, program=program)
-        start_logging(conf, logging.DEBUG)
-        return run(conf)
+        loaded = config.load(sys.argv[1:] if argv is None else argv, program=program, conf=conf)
+        start_logging(loaded, logging.DEBUG)
+        return run(loaded)
 
     return guarded(program, begin)
 

@@ -48,7 +48,7 @@ class Parts:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         if conf is not None:
-            signal.signal(signal.SIGHUP, lambda _number, _frame: _reload(conf))
+            signal.signal(signal.SIGHUP, lambda _number, _frame: reload(conf))
         self.stop.wait()
         for wake in self._wakers:
             wake()
@@ -68,7 +68,8 @@ class Parts:
                 self.stop.wait(_RESTART_PAUSE_S)
 
 
-def _reload(conf: cfg.ConfigOpts) -> None:
+def reload(conf: cfg.ConfigOpts) -> None:
+    """Read the options again that may change while a process runs."""
     try:
         conf.mutate_config_files()
     except cfg.Error as error:

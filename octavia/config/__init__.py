@@ -24,6 +24,7 @@ from octavia.config import (
     cors,
     database,
     default,
+    driver_agent,
     haproxy_amphora,
     health_manager,
     healthcheck,
@@ -46,6 +47,7 @@ SECTIONS: Final = (
     compute,
     controller_worker,
     cors,
+    driver_agent,
     haproxy_amphora,
     health_manager,
     healthcheck,
@@ -116,6 +118,7 @@ def _parse(
     conf: cfg.ConfigOpts | None = None,
 ) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts() if conf is None else conf
+    conf.clear()  # the global one may have been filled before, and takes no options of command lines then
     register(conf)
     log.register_options(conf)
     # A line a request to an agent is for those who look for it.

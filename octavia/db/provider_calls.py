@@ -16,7 +16,7 @@ from octavia.db import tables as t
 from octavia.db.statuses import Reason
 from octavia.domain.refusal import taken_back
 from octavia.domain.statuses import ProvisioningStatus
-from octavia.domain.tree import LoadBalancer
+from octavia.domain.tree import AMPHORA_PROVIDERS, LoadBalancer
 
 PATIENCE: Final = timedelta(minutes=10)
 """For so long a provider may think about one call."""
@@ -48,7 +48,9 @@ def refused(tx: sa.Connection, call_id: str, before: LoadBalancer, after: LoadBa
     tx.execute(_LOCK, {"lb_id": after.id})
     if not accepted(tx, call_id):
         return
-    now = tree.lock(tx, after.id)
+    now = tree.load(tx, after.id)
+    if now is None:
+        return  # it has reported that the load balancer is gone
     then = taken_back(now, before, after)
     tree.save(tx, now, then)
     stay = {one.id for one in then.walk()}
@@ -68,6 +70,18 @@ def creation_refused(tx: sa.Connection, call_id: str, load_balancer_id: str, now
     statuses.delete_load_balancer(tx, load_balancer_id, now)
     purge.forget(tx, [load_balancer_id])
     return True
+
+
+def lock_for_report(tx: sa.Connection, load_balancer_id: str) -> str | None:
+    """The provider of a load balancer, which stays as it is until this transaction ends; None: it is gone."""
+    tx.execute(_LOCK, {"lb_id": load_balancer_id})
+    table = t.load_balancer
+    found = tx.execute(
+        sa.select(table.c.provider).where(
+            table.c.id == load_balancer_id, table.c.provisioning_status != ProvisioningStatus.DELETED
+        )
+    ).one_or_none()
+    return None if found is None else found.provider or AMPHORA_PROVIDERS[0]
 
 
 def overdue(tx: sa.Connection, before: datetime) -> list[str]:

@@ -94,9 +94,7 @@ class Handled:
 class Receiver:
     """One a health manager."""
 
-    def __init__(
-        self, database: Database, clock: Clock, doorbell: Bell, settings: ReceiverSettings
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, doorbell: Bell, settings: ReceiverSettings) -> None:
         self._database = database
         self._clock = clock
         self._doorbell = doorbell

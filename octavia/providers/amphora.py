@@ -5,17 +5,27 @@ Its load balancers are made real by the worker, which finds them in the work que
 """
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any, Final
 
 from octavia_lib.api.drivers.provider_base import ProviderDriver
 
-from octavia.domain.tree import Algorithm, Listener, LoadBalancer, Pool, Protocol
+from octavia.domain.protocols import DATAGRAMS
+from octavia.domain.tree import (
+    Algorithm,
+    Listener,
+    LoadBalancer,
+    MonitorType,
+    Pool,
+    Protocol,
+    Resource,
+)
 from octavia.providers import capabilities
 from octavia.providers.capabilities import Capability
 from octavia.providers.errors import UnsupportedOption
 
 # No amphora forwards these yet: a listener that is accepted and never opens would be worse.
-_NOT_FORWARDED: Final = frozenset({Protocol.UDP, Protocol.SCTP, Protocol.PROMETHEUS})
+_NOT_FORWARDED: Final = frozenset({Protocol.SCTP})
 
 _READ: Final = frozenset({Protocol.HTTP, Protocol.TERMINATED_HTTPS})
 
@@ -38,6 +48,29 @@ def _refused(before: LoadBalancer | None, after: LoadBalancer) -> Iterator[str]:
             yield "Amphorae do not balance by SOURCE_IP_PORT."
         if isinstance(one, Listener) and one.l7_policies and one.protocol not in _READ:
             yield f"L7 policies need a listener that reads requests; {one.protocol} is passed on unread."
+        if isinstance(one, Pool) and one.protocol in DATAGRAMS:
+            monitor = one.health_monitor
+            if monitor and monitor.type is MonitorType.SCTP and monitor is not known.get(monitor.id):
+                yield "Amphorae of this release do not ask members by SCTP."
+    yield from _mixed_versions(before, after, known)
+
+
+def _mixed_versions(
+    before: LoadBalancer | None, after: LoadBalancer, known: Mapping[str, Resource]
+) -> Iterator[str]:
+    """Members that no VIP's clients could reach: addresses are translated within one IP version only."""
+    versions = {ip_address(vip).version for vip in after.vip_addresses}
+    for pool in after.pools:
+        if not versions or pool.protocol not in DATAGRAMS or not after.listeners_using(pool.id):
+            continue
+        newly_used = before is None or not before.listeners_using(pool.id)
+        for member in pool.members:
+            version = ip_address(member.address).version
+            if version not in versions and (newly_used or member is not known.get(member.id)):
+                yield (
+                    f"Member {member.address} is of another IP version than the load balancer's VIPs;"
+                    f" mixing versions is not supported for {pool.protocol}."
+                )
 
 
 class AmphoraDriver(ProviderDriver):  # type: ignore[misc]  # octavia-lib has no types

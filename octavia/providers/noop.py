@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from octavia_lib.api.drivers.exceptions import DriverError
 from octavia_lib.api.drivers.provider_base import ProviderDriver
 
 from octavia.db import tree
@@ -94,7 +95,9 @@ class NoopDriver(ProviderDriver):  # type: ignore[misc]  # octavia-lib has no ty
         LOG.info("Provider %s: %s of %s", self.name, call, object_id)
         lb = self.updates.tree_of(kind, object_id) if self.updates else None
         if lb and self.updates:
-            self.updates.statuses(settled(lb))
+            answer = self.updates.statuses(settled(lb))
+            if "fault_string" in answer:
+                raise DriverError(user_fault_string=answer["fault_string"])
 
 
 def settled(lb: LoadBalancer) -> dict[str, list[dict[str, str]]]:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from octavia.db import offers, statistics, statuses, tree
+from octavia.db import offers, provider_calls, statistics, statuses, tree
 from octavia.db.engine import Connection, Database
 from octavia.db.statistics import Counted, Counters
 from octavia.domain.clock import Clock
-from octavia.domain.errors import OctaviaError, RequestError
+from octavia.domain.errors import OctaviaError
 from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
-from octavia.domain.tree import LoadBalancer
+from octavia.domain.tree import AMPHORA_PROVIDERS, LoadBalancer
 from octavia.drivers.certificates.tenant import TenantCertificates
 from octavia.drivers.network.contract import NetworkDriver
 from octavia.providers.models import Models
@@ -79,18 +79,18 @@ class Updates:
             return
 
         def write(tx: Connection) -> bool:
-            lb = _owner(tx, _KINDS[plural], object_id)
-            if lb is None:
+            lb_id = _owner(tx, _KINDS[plural], object_id)
+            if lb_id is None:
                 return False
             kind = statuses.kind_of(_KINDS[plural].type)
             if provisioning is ProvisioningStatus.DELETED:
-                statuses.remove(tx, lb.id, {kind: [object_id]})
+                statuses.remove(tx, lb_id, {kind: [object_id]})
             else:
                 statuses.report(
                     tx,
                     kind,
                     object_id,
-                    lb.id,
+                    lb_id,
                     provisioning=provisioning,
                     operating=operating,
                     now=self.clock.now(),
@@ -105,7 +105,7 @@ class Updates:
         """The load balancer is gone; what cannot be freed of its address now, the sweep frees later."""
 
         def delete(tx: Connection) -> LoadBalancer | None:
-            lb = _owner(tx, tree.LOAD_BALANCER, load_balancer_id)
+            lb = tree.load(tx, load_balancer_id) if _owner(tx, tree.LOAD_BALANCER, load_balancer_id) else None
             if lb:
                 statuses.delete_load_balancer(tx, lb.id, self.clock.now())
             return lb
@@ -164,21 +164,16 @@ def _load_balancer_id(tx: Connection, kind: tree.Kind, object_id: str) -> str | 
     return object_id if kind is tree.LOAD_BALANCER else tree.load_balancer_id_of(tx, kind, object_id)
 
 
-def _owner(tx: Connection, kind: tree.Kind, object_id: str) -> LoadBalancer | None:
+def _owner(tx: Connection, kind: tree.Kind, object_id: str) -> str | None:
     """The load balancer of an object, locked; None if there is no such object.
 
     :raises _Refused: it is not a third party's.
     """
     load_balancer_id = _load_balancer_id(tx, kind, object_id)
-    if load_balancer_id is None:
-        return None
-    try:
-        lb = tree.lock(tx, load_balancer_id)
-    except RequestError:
-        return None
-    if not lb.third_party:
-        raise _Refused(f"the statuses of provider {lb.provider} are not for others to write.")
-    return lb if any(one.id == object_id for one in lb.walk()) else None
+    provider = provider_calls.lock_for_report(tx, load_balancer_id) if load_balancer_id else None
+    if provider in AMPHORA_PROVIDERS:
+        raise _Refused(f"the statuses of provider {provider} are not for others to write.")
+    return load_balancer_id if provider else None
 
 
 def _records(update: Any, plural: str) -> Iterable[Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths, headers and payloads of the amphora agent's REST API (contract: amphora-agent.md).
 
-REST 1.0 as the contract has it, and four extensions that an agent names in its ``info``:
+REST 1.0 as the contract has it, and five extensions that an agent names in its ``info``:
 
 ``fence``
     A mutating request may carry the caller's fencing number; the agent refuses a lower one than it
@@ -13,6 +13,9 @@ REST 1.0 as the contract has it, and four extensions that an agent names in its 
 ``certificates``
     So do the files beside the configuration: each by its digest, and with its content where the agent has
     not got it. It answers 412 ``{"message", "missing": [name, …]}`` if that was left out.
+``l4``
+    And so do UDP and SCTP listeners, as :class:`octavia.dataplane.l4.model.L4Config`; named by an amphora
+    that has what it takes to serve them without keepalived's LVS.
 
 Payloads are checked here for shape and addresses, so that no text of a request reaches a command line
 unparsed. Standard library only: the agent's memory is the tenant's.
@@ -34,6 +37,7 @@ EXTENSION_FENCE: Final = "fence"
 EXTENSION_GENERATION: Final = "generation"
 EXTENSION_APPLY: Final = "apply"
 EXTENSION_CERTIFICATES: Final = "certificates"
+EXTENSION_L4: Final = "l4"
 EXTENSIONS: Final = (EXTENSION_FENCE, EXTENSION_GENERATION, EXTENSION_APPLY, EXTENSION_CERTIFICATES)
 
 CERTIFICATE_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,199}\.pem")
@@ -43,6 +47,7 @@ NO_INTERFACE: Final = "No suitable network interface found"  # the `details` tha
 
 PATH_INFO: Final = f"{PREFIX}/info"
 PATH_DETAILS: Final = f"{PREFIX}/details"
+PATH_LISTENERS: Final = f"{PREFIX}/listeners"
 PATH_PLUG_NETWORK: Final = f"{PREFIX}/plug/network"
 PATH_CERTIFICATE: Final = f"{PREFIX}/certificate"
 PATH_CONFIG: Final = f"{PREFIX}/config"
@@ -72,6 +77,16 @@ def path_certificate(load_balancer_id: str, name: str) -> str:
 def path_listener(load_balancer_id: str) -> str:
     """What is deleted when a load balancer has nothing to run any more."""
     return f"{PREFIX}/listeners/{load_balancer_id}"
+
+
+def path_udp_listener(listener_id: str) -> str:
+    """The configuration of one UDP or SCTP listener, to be read."""
+    return f"{PREFIX}/listeners/{listener_id}/udp_listener"
+
+
+def path_put_udp_listener(amphora_id: str, listener_id: str) -> str:
+    """Where it is put."""
+    return f"{PREFIX}/listeners/{amphora_id}/{listener_id}/udp_listener"
 
 
 def path_plug_vip(vip_address: str) -> str:
@@ -298,12 +313,14 @@ class Apply:
     :param haproxy: text of haproxy.cfg; None stops HAProxy and removes what belongs to it.
     :param keepalived: text for the VRRP keepalived; None stops it.
     :param certificates: all files that the configuration names, by name; None leaves alone what is there.
+    :param l4: UDP and SCTP listeners; None serves none.
     """
 
     generation: int
     haproxy: str | None
     keepalived: str | None
     certificates: Mapping[str, CertificateFile] | None = None
+    l4: Mapping[str, Any] | None = None
 
     @classmethod
     def from_json(cls, value: object) -> "Apply":
@@ -317,11 +334,15 @@ class Apply:
             haproxy=_optional_text(body, "haproxy"),
             keepalived=_optional_text(body, "keepalived"),
             certificates=_certificates(body),
+            l4=None if body.get("l4") is None else _object(body["l4"], "l4"),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The body."""
-        body = {"generation": self.generation, "haproxy": self.haproxy, "keepalived": self.keepalived}
+        body: dict[str, Any] = {"generation": self.generation, "haproxy": self.haproxy}
+        body["keepalived"] = self.keepalived
+        if self.l4 is not None:
+            body["l4"] = dict(self.l4)
         if self.certificates is None:
             return body
         return body | {"certificates": {name: one.to_json() for name, one in self.certificates.items()}}

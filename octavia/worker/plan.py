@@ -125,7 +125,7 @@ def _may_be_the_last(row: Amphora, desired: Desired, observed: Observed) -> bool
 
     But not for ever: what it holds in the cloud may be what the replacement lacks.
     """
-    if desired.lb.topology is not Topology.ACTIVE_STANDBY or row.status is not _A.ERROR:
+    if desired.lb.topology is not Topology.ACTIVE_STANDBY:
         return False
     if any(
         one.is_serving and one.unreachable_since is None and one.config_digest for one in desired.amphorae

@@ -67,7 +67,8 @@ def load(environ: Mapping[str, str]) -> Application:
     """
     files = [one for one in environ.get(FILES, "").split(";") if one]
     arguments = [word for file in files for word in ("--config-file", file)]
-    conf = config.load(arguments, program="octavia-api")
+    # Third-party providers' drivers read and complete the global configuration.
+    conf = config.load(arguments, program="octavia-api", conf=cfg.CONF)
     daemon.start_logging(conf, logging.INFO)
     # Which address the server listens on is not known here, so it might be any.
     check_binding(settings_from_config(conf), "")

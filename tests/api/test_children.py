@@ -136,7 +136,7 @@ def test_a_listener_that_terminates_tls_needs_a_certificate(api: Api, lb: Any) -
     assert "default_tls_container_ref" in fault
 
 
-@pytest.mark.parametrize("protocol", ["UDP", "SCTP", "PROMETHEUS"])
+@pytest.mark.parametrize("protocol", ["SCTP"])
 def test_what_amphorae_cannot_do_yet_is_501_and_stores_nothing(api: Api, lb: Any, protocol: str) -> None:
     fault = refused(api, "/listeners", "listener", 501, **http(lb, protocol=protocol))
     assert fault.startswith("Provider 'amphora' does not support a requested option: ")

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from octavia_lib.api.drivers import data_models as lib
 from octavia_lib.api.drivers import exceptions
+from stevedore.extension import ExtensionManager
 
 from octavia.db import tables as t
 from octavia.drivers.network.contract import vip_port_name
@@ -34,6 +35,8 @@ ENABLED = {
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(FOLDER))
+    # What an earlier test has found, stevedore remembers.
+    monkeypatch.setattr(ExtensionManager, "ENTRY_POINT_CACHE", {})
     module = importlib.import_module("recording_provider")
     yield module
     module.CALLS.clear()
@@ -496,9 +499,32 @@ def test_what_a_provider_reported_before_it_refused_stays(api: Api, provider: Pr
     assert (shown["name"], shown["provisioning_status"]) == ("", "ERROR")
 
 
+def test_a_refusal_after_the_report_of_the_end_is_told_all_the_same(api: Api, provider: Provider) -> None:
+    lb = made(api, provider)
+
+    def report_and_refuse(*_models: Any) -> None:
+        provider.says(loadbalancers=[{"id": lb["id"], "provisioning_status": "DELETED"}])
+        raise exceptions.DriverError(user_fault_string="odd")
+
+    provider.answers("loadbalancer_delete", report_and_refuse)
+    assert "odd" in api.fault("DELETE", f"/loadbalancers/{lb['id']}", code=500)
+    api.get(f"/loadbalancers/{lb['id']}", code=404)
+    assert count(api, t.provider_call) == 0
+
+
+def test_a_provider_that_is_no_longer_enabled_is_named(
+    api: Api, provider: Provider, make_api: Callable[..., Api]
+) -> None:
+    lb = made(api, provider)
+    without = make_api()
+    path, name = f"/loadbalancers/{lb['id']}", {"loadbalancer": {"name": "n"}}
+    assert without.fault("PUT", path, name, code=400) == "Provider 'recording' is not enabled."
+    assert without.get(path)["loadbalancer"]["provisioning_status"] == "ACTIVE"
+
+
 def test_a_status_that_is_reported_during_the_call_wins(api: Api, provider: Provider) -> None:
     lb = made(api, provider)
-    provider.answers("loadbalancer_update", lambda *_: provider.says(loadbalancers=active(lb)) and None)
+    provider.answers("loadbalancer_update", lambda *_: provider.says(loadbalancers=active(lb)))
     api.put(f"/loadbalancers/{lb['id']}", {"loadbalancer": {"name": "new"}})
     shown = api.get(f"/loadbalancers/{lb['id']}")["loadbalancer"]
     assert (shown["name"], shown["provisioning_status"]) == ("new", "ACTIVE")

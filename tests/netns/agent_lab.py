@@ -343,9 +343,13 @@ class Lab:
                 message = decode(data, KEY)
                 self.heartbeats.append((message.amphora_id, message))
 
-    def amphora(self, *, topology: str = "SINGLE") -> AgentProcess:
-        """One more, listening."""
+    def amphora(self, *, topology: str = "SINGLE", options: str = "") -> AgentProcess:
+        """One more, listening.
+
+        :param options: further lines of its section ``amphora_agent``.
+        """
         one = AgentProcess(self, len(self.amphorae) + 1, topology)
+        one.config.write_text(f"{one.config.read_text()}[amphora_agent]\n{options}")
         self.amphorae.append(one)
         one.start()
         one.await_listening()

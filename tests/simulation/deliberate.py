@@ -153,7 +153,7 @@ FAULTS: Final = (
     DeliberateFault("agents obey whoever speaks", [(MemoryAmphorae, "_fenced", _obey)]),
     DeliberateFault("a change is not announced", [(work, "announce", _both(None))]),
     DeliberateFault("later writes settle as well", [(statuses, "settle_children", _settle_everything)]),
-    DeliberateFault("what was deleted stays in its table", [(statuses, "_gone", _both({}))]),
+    DeliberateFault("what was deleted stays in its table", [(statuses, "_remove", _both(None))]),
     DeliberateFault(
         "the health manager trusts its memory over the database", [(Receiver, "_parts", _remembered_parts)]
     ),
@@ -168,7 +168,10 @@ FAULTS: Final = (
     DeliberateFault("there is no velocity limit", [(stale, "slots", _both(99))]),
     DeliberateFault("what is reserved does not count", [(quotas, "_count", _count_without_reservations)]),
     DeliberateFault("strangers are swept away at once", [(Sweep, "_spares", _both(False))]),
-    DeliberateFault("both of a pair are given up at once", [(plan, "_lost", _lost_at_once)]),
+    DeliberateFault(
+        "both of a pair are given up at once",
+        [(plan, "_lost", _lost_at_once), (plan, "_may_be_the_last", _both(False))],
+    ),
     DeliberateFault(
         "a single's VIP does not wait for the old one's end", [(plan, "_build", _build_without_waiting)]
     ),

@@ -14,7 +14,13 @@ from oslo_config import cfg
 
 from octavia.cmd.standalone.errors import Refusal
 
-_PROGRAMS: Final = {"haproxy": "HAProxy", "keepalived": "keepalived", "ip": "iproute2", "nft": "nftables"}
+_PROGRAMS: Final = {
+    "haproxy": "HAProxy",
+    "keepalived": "keepalived",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "conntrack": "conntrack",
+}
 _IP_FREEBIND: Final = 15  # <linux/in.h>; the socket module has no name for it
 
 
@@ -46,7 +52,7 @@ def require_programs() -> str:
     if missing:
         raise Refusal(
             f"{', '.join(missing)} missing: install with your distribution's package manager"
-            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables)."
+            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables conntrack)."
         )
     return f"HAProxy {_version('haproxy', '-v')}, keepalived {_version('keepalived', '-v')}"
 

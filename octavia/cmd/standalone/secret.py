@@ -205,6 +205,8 @@ def _announce(conf: cfg.ConfigOpts, ref: str) -> list[str]:
 
         def change(tx: Connection, lb_id: str = load_balancer_id) -> str:
             before = tree.lock(tx, lb_id)
+            if before.third_party:
+                return f"{before.name or before.id} (not told: provider {before.provider})"
             after = rules.renew_secret(before, ref)
             tree.save(tx, before, after)
             work.announce(tx, lb_id, SystemClock().now(), new_deadline=rules.retries(before, after))

@@ -166,7 +166,10 @@ class RowType(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """One row of ``show stat``, the columns that we read; counters since HAProxy started."""
+    """One row of ``show stat``, the columns that we read; counters since HAProxy started.
+
+    :param session_limit: of current sessions; None where there is none.
+    """
 
     proxy: str
     server: str
@@ -175,6 +178,7 @@ class Stat:
     weight: int
     cookie: str
     current_sessions: int
+    session_limit: int | None
     total_sessions: int
     bytes_in: int
     bytes_out: int
@@ -203,6 +207,7 @@ def _stat(row: Mapping[str, str | None]) -> Stat:
         weight=int(row["weight"] or 0),
         cookie=row.get("cookie") or "",
         current_sessions=int(row["scur"] or 0),
+        session_limit=int(limit) if (limit := row.get("slim")) else None,
         total_sessions=int(row["stot"] or 0),
         bytes_in=int(row["bin"] or 0),
         bytes_out=int(row["bout"] or 0),

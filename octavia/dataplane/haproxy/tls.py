@@ -21,7 +21,7 @@ from typing import Final
 
 from octavia.dataplane.haproxy.values import Unrenderable
 from octavia.domain import tls
-from octavia.domain.tree import ClientAuthentication, Listener, Pool
+from octavia.domain.tree import ClientAuthentication, Listener, Pool, Protocol
 
 _CIPHERS = re.compile(r"[A-Za-z0-9\-+!:@=_.]+")
 _OLDER_THAN_1_3: Final = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2")
@@ -61,6 +61,13 @@ class SecretFile:
     kind: Kind
     ref: str
     signed_by: str | None = None
+
+
+def terminates(listener: Listener) -> bool:
+    """Does it speak TLS with its clients? PROMETHEUS does if it has a certificate."""
+    if listener.protocol is Protocol.PROMETHEUS:
+        return bool(tls.secrets_of_listener(listener).certificates)
+    return listener.protocol is Protocol.TERMINATED_HTTPS
 
 
 def crt_list_name(listener: Listener) -> str:

@@ -8,7 +8,7 @@ functions guard the little languages *inside* a word, log formats, sample expres
 import re
 import zlib
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&*+.^_`|~-]+")
@@ -58,6 +58,14 @@ def port(value: int | None, noun: str = "port") -> str:
 def endpoint(host: str | None, number: int | None, noun: str) -> str:
     """``address:port`` as this file format has it: IPv6 without brackets, the last colon counts."""
     return f"{address(host, f'{noun} address')}:{port(number, f'{noun} port')}"
+
+
+def network(value: str, noun: str) -> str:
+    """A network in its canonical form; bits of hosts are no matter."""
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError as error:
+        raise Unrenderable(f"The {noun} {value!r} is no network; change it.") from error
 
 
 def seconds(value: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from octavia.dataplane.l4.model import L4Config
 from octavia.domain.errors import Terminal
 from octavia.domain.tree import Amphora
 from octavia.drivers.network.contract import HostRoute, Network, Port, Subnet
@@ -40,6 +41,7 @@ class Configuration:
     :param keepalived: text of keepalived's configuration; None for a SINGLE.
     :param certificates: the files that haproxy.cfg names, by name; not shown, since private keys are in them.
         None is whatever the amphora has under that name.
+    :param l4: UDP and SCTP listeners; None when there are none.
     """
 
     load_balancer_id: str
@@ -47,6 +49,7 @@ class Configuration:
     haproxy: str | None
     keepalived: str | None = None
     certificates: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+    l4: L4Config | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Our own agent takes everything at once (extension ``apply``); an upstream agent 
 classic calls of REST 1.0, where each change is a real reload. Which one it is, its ``info`` says.
 """
 
+import contextlib
 import hashlib
 import re
 import ssl
@@ -20,6 +21,8 @@ from typing import Any, Final
 import httpx
 from oslo_config import cfg
 
+from octavia.dataplane.l4 import lvs
+from octavia.dataplane.l4.model import L4Config
 from octavia.domain.errors import Fenced, Refused, Terminal, Transient, Unreachable
 from octavia.domain.tree import Amphora
 from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks, VipPlug
@@ -43,6 +46,7 @@ class RestSettings:
 
     :param client_cert: PEM of certificate and key that agents ask for.
     :param server_ca: PEM of the CA that signs agents' certificates.
+    :param base_path: data directory in the amphora.
     """
 
     client_cert: Path
@@ -50,6 +54,7 @@ class RestSettings:
     port: int = 9443
     connect_timeout_s: float = 1.0
     read_timeout_s: float = 60.0
+    base_path: str = "/var/lib/octavia"
 
 
 def from_config(conf: cfg.ConfigOpts) -> "RestAmphoraDriver":
@@ -64,6 +69,7 @@ def from_config(conf: cfg.ConfigOpts) -> "RestAmphoraDriver":
         port=options.bind_port,
         # Whoever waits for an agent must not outlive his lease.
         read_timeout_s=min(options.rest_request_read_timeout, conf.controller_worker.lease_seconds / 3),
+        base_path=options.base_path,
     )
     return RestAmphoraDriver(settings)
 
@@ -116,11 +122,14 @@ class RestAmphoraDriver:
         """See :class:`AmphoraDriver`."""
         extensions = self._known_extensions(amphora)
         knows_certificates = wire.EXTENSION_CERTIFICATES in extensions
+        knows_l4 = wire.EXTENSION_L4 in extensions
         if wire.EXTENSION_APPLY in extensions and (knows_certificates or not configuration.certificates):
             response = self._apply_at_once(
                 amphora, configuration, fence, with_certificates=knows_certificates
             )
             if response.status_code not in (404, 405):
+                if not knows_l4:
+                    self._apply_lvs(amphora, configuration.l4, fence)
                 reason = self._json(response).get("reload_reason")
                 return Applied(
                     generation=configuration.generation, reload_reason=None if reason is None else str(reason)
@@ -158,6 +167,7 @@ class RestAmphoraDriver:
                 certificates=_certificate_files(configuration.certificates, lacking)
                 if with_certificates
                 else None,
+                l4=configuration.l4.to_json() if configuration.l4 else None,
             ).to_json()
             response = self._send(
                 amphora, "PUT", path, json=body, fence=fence, also_fine=(404, 405, 412), refusing=True
@@ -193,6 +203,7 @@ class RestAmphoraDriver:
             )
             # A reload of what does not run yet starts it.
             self._send(amphora, "PUT", wire.path_action(load_balancer_id, "reload"), fence=fence)
+        self._apply_lvs(amphora, configuration.l4, fence)
         if configuration.keepalived is not None:
             text = configuration.keepalived.encode()
             self._send(amphora, "PUT", wire.PATH_VRRP_UPLOAD, content=text, fence=fence)
@@ -200,6 +211,30 @@ class RestAmphoraDriver:
             self._send(amphora, "PUT", wire.path_vrrp("start"), fence=fence)
         reason = "this agent reloads with every change" if configuration.haproxy is not None else None
         return Applied(generation=configuration.generation, reload_reason=reason)
+
+    def _apply_lvs(self, amphora: Amphora, wanted: L4Config | None, fence: int) -> None:
+        """UDP and SCTP listeners by keepalived's LVS: a file each; those that went are deleted."""
+        try:
+            texts = lvs.render(wanted, base_path=self._settings.base_path) if wanted else {}
+        except lvs.Unwritable as error:
+            raise Terminal(str(error)) from error
+        for listener_id in self._lvs_listeners(amphora) - texts.keys():
+            self._send(amphora, "DELETE", wire.path_listener(listener_id), fence=fence)
+        for listener_id, text in texts.items():
+            path = wire.path_udp_listener(listener_id)
+            present = self._send(amphora, "GET", path, also_fine=(404,))
+            if present.is_success and present.text == text:
+                continue
+            path = wire.path_put_udp_listener(amphora.id, listener_id)
+            self._send(amphora, "PUT", path, content=text.encode(), fence=fence)
+            # It restarts: a reload would forget the members (contract: amphora-agent.md section 3).
+            self._send(amphora, "PUT", wire.path_action(listener_id, "reload"), fence=fence)
+
+    def _lvs_listeners(self, amphora: Amphora) -> frozenset[str]:
+        response = self._send(amphora, "GET", wire.PATH_LISTENERS)
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            return frozenset(str(one["uuid"]) for one in response.json() if one["type"] == "UDP")
+        return frozenset()
 
     def _upload_certificate(
         self, amphora: Amphora, load_balancer_id: str, name: str, content: bytes | None, fence: int

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 from oslo_config import cfg
@@ -37,10 +36,10 @@ _IDLE_S: Final = 3600.0
 
 
 def _library(conf: cfg.ConfigOpts) -> Any:
-    """oslo.messaging, without Eventlet where that can be avoided: it takes 20 MB and has no use here."""
+    """oslo.messaging, without Eventlet: it takes 20 MB and has no use here."""
     from oslo_service import backend  # noqa: PLC0415
 
-    if find_spec("cotyledon") and backend.get_backend_type() is None:
+    if backend.get_backend_type() is None:
         backend.init_backend(backend.BackendType.THREADING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Eventlet's, of itself

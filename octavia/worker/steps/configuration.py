@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.dataplane.haproxy import render as haproxy
 from octavia.dataplane.keepalived import render as keepalived
+from octavia.dataplane.l4.build import build as build_l4
+from octavia.dataplane.l4.model import L4Config
 from octavia.domain.errors import Refused, Terminal, Transient, Unreachable
 from octavia.domain.tree import Role
 from octavia.drivers.amphora.contract import Applied, Configuration, Lacks
@@ -65,12 +67,15 @@ class Push:
         while True:
             rendered, left_out = self._haproxy(branch)
             files, unfetched = self._certificates(branch, rendered)
+            l4, refused = self._l4(branch, left_out)
+            left_out |= refused
             configuration = Configuration(
                 load_balancer_id=branch.lb.id,
                 generation=branch.lb.generation,
                 haproxy=rendered.text if rendered else None,
                 keepalived=self._keepalived(branch),
                 certificates=files,
+                l4=l4,
             )
             try:
                 applied = branch.world.amphora.apply(branch.row, configuration, fence=branch.lease.fence)
@@ -132,6 +137,13 @@ class Push:
             branch.excluded.update(rendered.refused)
             left_out |= rendered.refused.keys()
         return rendered, left_out
+
+    @staticmethod
+    def _l4(branch: Branch, left_out: frozenset[str]) -> tuple[L4Config | None, frozenset[str]]:
+        """UDP and SCTP listeners, and what of them nothing can be made of."""
+        built = build_l4(branch.lb, excluded=left_out)
+        branch.excluded.update(built.refused)
+        return built.config, frozenset(built.refused)
 
     @staticmethod
     def _keepalived(branch: Branch) -> str | None:

@@ -126,3 +126,13 @@ def test_the_heartbeat_key_is_in_no_text_of_the_configuration() -> None:
 def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="cannot be read"):
         load(tmp_path / "none")
+
+
+def test_connections_of_before_a_reload_have_half_an_hour_unless_it_says_otherwise() -> None:
+    start = "[amphora_agent]\namphora_id = a\n"
+    assert parse(start).haproxy_hard_stop_after == 1800
+    assert parse(f"{start}haproxy_hard_stop_after = 60\n").haproxy_hard_stop_after == 60
+    with pytest.raises(BadConfiguration, match="haproxy_hard_stop_after"):
+        parse(f"{start}haproxy_hard_stop_after = never\n")
+    with pytest.raises(BadConfiguration, match="haproxy_hard_stop_after"):
+        parse(f"{start}haproxy_hard_stop_after = 0.5\n")

@@ -4,12 +4,23 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from octavia.amphora_agent.heartbeat import Counters, reports
 from octavia.dataplane.haproxy.runtime import RowType, Stat
 from octavia.wire.heartbeat import ListenerReport, PoolReport
 
 
-def stat(proxy: str, server: str, kind: RowType, status: str, *, weight: int = 1, count: int = 0) -> Stat:
+def stat(
+    proxy: str,
+    server: str,
+    kind: RowType,
+    status: str,
+    *,
+    weight: int = 1,
+    count: int = 0,
+    limit: int | None = None,
+) -> Stat:
     return Stat(
         proxy=proxy,
         server=server,
@@ -18,6 +29,7 @@ def stat(proxy: str, server: str, kind: RowType, status: str, *, weight: int = 1
         weight=weight,
         cookie="",
         current_sessions=count,
+        session_limit=limit,
         total_sessions=count,
         bytes_in=count,
         bytes_out=2 * count,
@@ -41,6 +53,17 @@ def test_rows_become_reports() -> None:
     assert listeners == {"L": ListenerReport(status="OPEN", rx=3, tx=6, conns=3, totconns=3)}
     members = {"m1": "UP", "m2": "DRAIN", "m3": "DOWN 1/2", "m4": "no check"}
     assert pools == [PoolReport(pool_id="P", listener_id="L", status="UP", members=members)]
+
+
+@pytest.mark.parametrize(
+    ("status", "limit", "expected"),
+    [("OPEN", 4, "OPEN"), ("OPEN", 3, "FULL"), ("OPEN", None, "OPEN"), ("STOP", 3, "STOP")],
+)
+def test_a_listener_with_as_many_sessions_as_it_may_have_is_full(
+    status: str, limit: int | None, expected: str
+) -> None:
+    listeners, _ = reports([stat("L", "FRONTEND", RowType.LISTENER, status, count=3, limit=limit)])
+    assert listeners["L"].status == expected
 
 
 def absolute(rx: int, *, conns: int = 0) -> dict[str, ListenerReport]:

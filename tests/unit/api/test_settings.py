@@ -22,7 +22,7 @@ def settings(tmp_path: Path, text: str = "") -> ApiSettings:
 def test_the_defaults_of_the_two_agree_except_for_who_may_call(tmp_path: Path) -> None:
     made = settings(tmp_path)
     assert made.auth_strategy == "keystone"
-    assert made == ApiSettings(auth_strategy="keystone", enforce_quotas=True)
+    assert made == ApiSettings(auth_strategy="keystone", default_project_id=None, enforce_quotas=True)
 
 
 def test_options_arrive(tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ HOSTILE_HEADERS: Mapping[str, str] = {
     "X-Forwarded-For": "true\nserver evil 6.6.6.6:1",
     "evil\nglobal": "true",
 }
+ALLOWED_CIDRS = ("10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0", *(f"192.0.2.{n}/32" for n in range(90)))
 ALL_HEADERS = {"X-Forwarded-For": "true", "X-Forwarded-Port": "True", "X-Forwarded-Proto": "true"}
 
 
@@ -273,6 +274,11 @@ def everything() -> dict[str, LoadBalancer]:
             policy(4, L7Action.REJECT, rules=(rule(number=4), rule(number=5, invert=True))),
             insert_headers=ALL_HEADERS,
         ),
+        "measured": load_balancer(
+            (listener(1), pool()),
+            (listener(2, protocol=Protocol.PROMETHEUS, default_pool_id=None), pool(2)),
+        ),
+        "allowed": load_balancer((listener(allowed_cidrs=ALLOWED_CIDRS), pool())),
         "disabled monitor": simple(health_monitor=monitor(admin_state_up=False)),
     }
     for type_ in (MonitorType.HTTPS, MonitorType.TCP, MonitorType.PING, MonitorType.TLS_HELLO):

@@ -26,6 +26,7 @@ from octavia.domain.tree import (
     SessionPersistence,
 )
 from tests.unit.dataplane.samples import (
+    ALLOWED_CIDRS,
     AMPHORA,
     HOSTILE_HEADERS,
     LB,
@@ -130,10 +131,7 @@ GONE = ProvisioningStatus.PENDING_DELETE
         load_balancer(),
         replace(simple(), provisioning_status=GONE),
         load_balancer((listener(provisioning_status=GONE), pool())),
-        *(
-            load_balancer((listener(protocol=protocol), pool()))
-            for protocol in (Protocol.UDP, Protocol.SCTP, Protocol.PROMETHEUS)
-        ),
+        *(load_balancer((listener(protocol=protocol), pool())) for protocol in (Protocol.UDP, Protocol.SCTP)),
     ],
 )
 def test_without_a_listener_that_is_served_there_is_no_configuration(lb: LoadBalancer) -> None:
@@ -390,6 +388,70 @@ def test_the_log_line_of_a_stream_has_no_request() -> None:
 
 
 # --- whose fault ----------------------------------------------------------------------------------
+
+
+def measured(**fields: Any) -> LoadBalancer:
+    return load_balancer(
+        (listener(1, protocol=Protocol.PROMETHEUS, default_pool_id=None, **fields), pool()),
+        (listener(2, protocol=Protocol.PROMETHEUS, default_pool_id=None), pool(2)),
+    )
+
+
+def test_prometheus_listeners_lead_to_one_exporter_inside() -> None:
+    lb = measured(connection_limit=1)
+    assert "default_backend prometheus-exporter-internal" in rows(lb, "frontend", listener_id(1))
+    assert rows(lb, "frontend", "prometheus-exporter-internal-endpoint") == [
+        "no log",
+        "maxconn 32",
+        "bind 127.0.0.1:9101",
+        "mode http",
+        "timeout http-request 5s",
+        "timeout client 5s",
+        "http-request use-service prometheus-exporter if { path /metrics }",
+        "http-request reject",
+    ]
+    assert rows(lb, "backend", "prometheus-exporter-internal")[-1] == (
+        "server prometheus-internal 127.0.0.1:9102"
+    )
+    assert text(lb).count("prometheus-exporter-internal-endpoint") == 1
+    # Room for the connections inside beside those of clients, which one limit would leave none.
+    assert "maxconn 50033" in rows(lb, "global")
+    assert "prometheus" not in text(simple())
+
+
+def test_a_haproxy_without_an_exporter_is_not_asked_for_one() -> None:
+    lb = load_balancer((listener(1), pool()), (listener(2, protocol=Protocol.PROMETHEUS), pool(2)))
+    rendered = made(lb, version="1.8.30")
+    assert rendered is not None
+    assert rendered.refused.keys() == {listener_id(2)}
+    assert "prometheus" not in rendered.text
+
+
+def test_prometheus_speaks_tls_where_it_has_a_certificate() -> None:
+    lb = measured(default_tls_container_ref="site", hsts_max_age=1)
+    rendered = made(lb)
+    assert rendered is not None
+    assert [one.ref for one in rendered.secret_files] == ["site"]
+    front = rows(lb, "frontend", listener_id(1))
+    assert any(row.startswith("bind ") and "ssl crt-list" in row for row in front)
+    assert not [row for row in front if "redirect" in row or "Strict" in row]
+    assert not [row for row in rows(lb, "frontend", listener_id(2)) if "ssl" in row]
+
+
+def test_allowed_networks_are_asked_for_before_anything_else() -> None:
+    lb = load_balancer((listener(allowed_cidrs=("10.1.2.3/8", *ALLOWED_CIDRS)), pool()))
+    found = rows(lb, "frontend", listener_id(1))
+    lists = [row.split() for row in found if row.startswith("acl allowed_cidrs src")]
+    assert [word for row in lists for word in row[3:]] == ["10.0.0.0/8", *ALLOWED_CIDRS]
+    assert max(map(len, lists)) < 64  # HAProxy reads no more words
+    assert "tcp-request connection reject unless allowed_cidrs" in found
+    assert not [row for row in rows(simple(), "frontend", listener_id(1)) if "reject" in row]
+
+
+def test_a_listener_with_a_network_that_is_none_is_refused() -> None:
+    rendered = made(load_balancer((listener(allowed_cidrs=("10.0.0.0/8 evil",)), pool())))
+    assert rendered is not None
+    assert "allowed CIDR '10.0.0.0/8 evil'" in rendered.refused[listener_id(1)]
 
 
 def test_every_line_of_an_object_leads_to_it() -> None:

@@ -176,6 +176,18 @@ CASES = [
         unanswering={"a"},
     ),
     Case(
+        "of a pair the last that may serve stays while its replacements are built",
+        PAIR,
+        (serving("a", M, **FAILED, **LONG_AGO), building("b", B)),
+        [(None, ["RecordAmphora", *BUILD, *FINISH]), ("b", [*BUILD, *FINISH])],
+    ),
+    Case(
+        "one that was given up long ago goes, whoever else serves",
+        PAIR,
+        (serving("a", M, **FAILED, unreachable_since=NOW - timedelta(minutes=5)), building("b", B)),
+        [("a", ["Retire"]), (None, ["RecordAmphora", *BUILD, *FINISH]), ("b", [*BUILD, *FINISH])],
+    ),
+    Case(
         "a failed one goes while its replacement is built",
         PAIR,
         (serving("a", M, **FAILED), *up_to_date(PAIR, serving("b", B), serving("a", M))[:1]),

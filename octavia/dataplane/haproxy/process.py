@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What concerns the whole process: ``global``, ``defaults``, ``peers``.
+
+Contract: data-plane.md section 2.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from octavia.dataplane.haproxy import prometheus
+from octavia.dataplane.haproxy.context import Context
+from octavia.dataplane.haproxy.model import Directive, Section
+from octavia.dataplane.haproxy.peer import PEER_PORT, peer_name
+from octavia.domain.tree import Listener, Protocol, Topology
+
+MAX_CONNECTIONS: Final = 1_000_000
+
+
+def global_section(context: Context, enabled: Sequence[Listener], proxies: Sequence[Section]) -> Section:
+    """``global``.
+
+    :param enabled: the listeners that are open.
+    :param proxies: all frontends and backends.
+    """
+    settings, base = context.settings, f"{context.settings.base_path}/{context.lb.id}"
+    rows: list[tuple[str, ...]] = []
+    if settings.user:
+        rows.append(("user", settings.user))
+    if settings.log_socket:
+        rows.append(("log", settings.log_socket, f"local{settings.user_log_facility}"))
+        facility = f"local{settings.administrative_log_facility}"
+        rows.append(("log", settings.log_socket, facility, "notice"))
+    rows.append(
+        ("stats", "socket", f"{base}.sock", "mode", "0600", "level", "admin", "expose-fd", "listeners")
+    )
+    rows.append(("server-state-file", f"{base}/servers-state"))
+    total = sum(context.connection_limit(listener) for listener in enabled)
+    if any(one.protocol is Protocol.PROMETHEUS for one in enabled):
+        total += prometheus.CONNECTIONS
+    if context.version >= (2, 1):
+        # Where fewer file descriptors are to be had, fewer connections beat not starting.
+        rows.append(("no", "strict-limits"))
+    rows.append(("maxconn", str(total if 0 < total < MAX_CONNECTIONS else MAX_CONNECTIONS)))
+    if any(row.words == ("option", "external-check") for one in proxies for row in one.directives):
+        rows.append(("external-check",))
+        if context.version >= (2, 2):
+            rows.append(("insecure-fork-wanted",))
+    return Section(("global",), tuple(map(Directive, rows)))
+
+
+def defaults_section(context: Context) -> Section:
+    """``defaults``."""
+    options = ("redispatch", "splice-request", "splice-response", "http-keep-alive")
+    rows: list[tuple[str, ...]] = [("log", "global") if context.settings.logs_connections else ("no", "log")]
+    rows.append(("retries", "3"))
+    rows.extend(("option", option) for option in options)
+    return Section(("defaults",), tuple(map(Directive, rows)))
+
+
+def peers_section(context: Context) -> Section:
+    """Who exchanges stick tables."""
+    rows = []
+    for one in context.peers():
+        if context.lb.topology == Topology.ACTIVE_STANDBY or one.id == context.amphora_id:
+            rows.append(Directive(("peer", peer_name(one.id), f"{one.vrrp_ip}:{PEER_PORT}")))
+    return Section(("peers", context.peers_name), tuple(rows))

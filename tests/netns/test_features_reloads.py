@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reload leaves behind is bounded, and the agent tells how many there were, and why."""
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from octavia.amphora_agent.haproxy import OLD_PROCESSES
+from octavia.domain.tree import Protocol
+from tests.netns.agent_lab import PORT, AgentProcess, Lab, eventually, needs_haproxy, needs_root, opened_lab
+from tests.netns.feature_lab import VIP, World, ask
+from tests.unit.dataplane.samples import listener, pool
+
+pytestmark = [pytest.mark.netns, pytest.mark.haproxy, needs_root, needs_haproxy]
+
+
+@pytest.fixture(name="lab")
+def _lab() -> Iterator[Lab]:
+    with opened_lab() as one:
+        yield one
+
+
+def serve(world: World, limit: int) -> Any:
+    (one,) = world.echoes(1)
+    passed_on = pool(protocol=Protocol.TCP, members=(one.member(1),))
+    return world.serve(listener(1, protocol=Protocol.TCP, connection_limit=limit), pools=(passed_on,))
+
+
+def workers(amphora: AgentProcess) -> list[str]:
+    """Processes of HAProxy beside its master."""
+    pid = amphora.pid_of(f"{amphora.lab.lb_id}/{amphora.lab.lb_id}.pid")
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def is_alive(connection: socket.socket) -> bool:
+    """Does a connection of before still reach its member?"""
+    try:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        return b"200" in connection.recv(65536)
+    except ConnectionError:
+        return False
+
+
+def details(lab: Lab, amphora: AgentProcess) -> dict[str, Any]:
+    context = ssl.create_default_context(cafile=str(lab.authority.path))
+    context.load_cert_chain(lab.directory / "client.pem")
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection(amphora.address, PORT, context=context, timeout=5)
+    try:
+        connection.request("GET", "/1.0/details")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+        return found
+    finally:
+        connection.close()
+
+
+def test_connections_outlive_reloads_up_to_a_number_of_processes_and_reloads_are_counted(lab: Lab) -> None:
+    world = World(lab)
+    serve(world, 100)
+    assert details(lab, world.amphora)["reloads"] == {}
+    with socket.create_connection((VIP, 81), timeout=5) as first:
+        assert is_alive(first)
+        for number in range(OLD_PROCESSES):
+            assert serve(world, 101 + number).reload_reason
+            assert is_alive(first)
+        with socket.create_connection((VIP, 81), timeout=5) as second:
+            assert is_alive(second)
+            serve(world, 200)
+            assert eventually(lambda: len(workers(world.amphora)) == 2, within=10)
+            assert not is_alive(first)
+            assert is_alive(second)
+    assert ask(81).status == 200
+    reloads = details(lab, world.amphora)["reloads"]
+    assert reloads == {"global differs in more than its servers": OLD_PROCESSES + 1}
+
+
+def test_connections_of_before_a_reload_end_when_their_time_is_over(lab: Lab) -> None:
+    world = World(lab, agent_options="haproxy_hard_stop_after = 2\n")
+    serve(world, 100)
+    with socket.create_connection((VIP, 81), timeout=10) as connection:
+        assert is_alive(connection)
+        serve(world, 101)
+        assert is_alive(connection)
+        assert len(workers(world.amphora)) == 2
+        assert connection.recv(1) == b""
+    assert eventually(lambda: len(workers(world.amphora)) == 1, within=5)
