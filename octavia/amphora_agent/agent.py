@@ -147,12 +147,15 @@ class Agent:
 
     def serve_l4(self, wanted: Mapping[str, Any] | None) -> None:
         """Make the UDP and SCTP listeners live; None serves none. :raises L4Refused:"""
-        if self.l4.apply(wanted):
+        was_open = bool(self.l4.listeners)
+        if not self.l4.apply(wanted):
+            return
+        if l4.SERVICE in self._not_serving:
             self._not_serving.discard(l4.SERVICE)
             self.refresh_checks()
-            if wanted is not None and self.config.is_single:
-                self.interfaces.announce()
-            self.heartbeat.report_soon()
+        if self.l4.listeners and not was_open and self.config.is_single:
+            self.interfaces.announce()
+        self.heartbeat.report_soon()
 
     def haproxy_changed(self, load_balancer_id: str, change: Change) -> None:
         """What follows a change: checks, announcements, a heartbeat, the look for removed members."""

@@ -31,7 +31,7 @@ from octavia.amphora_agent.http import (
 )
 from octavia.amphora_agent.interfaces import AlreadyPlugged, NotArrived, NotPossible
 from octavia.amphora_agent.l4 import L4Refused
-from octavia.amphora_agent.l4_lvs import NoIpvs
+from octavia.amphora_agent.l4_handlers import UdpHandlers
 from octavia.amphora_agent.server import server_context
 from octavia.amphora_agent.state import FencedOff, Overtaken
 from octavia.amphora_agent.supervisor import ServiceFailed
@@ -69,8 +69,8 @@ def routes(to: "Handlers") -> list[Route]:
         Route("GET", f"{PREFIX}/details", to.details),
         Route("GET", f"{PREFIX}/listeners", to.list_listeners),
         Route("DELETE", f"{PREFIX}/listeners/{{lb_id}}", to.delete_haproxy),
-        Route("PUT", f"{PREFIX}/listeners/{{amphora_id}}/{{listener_id}}/udp_listener", to.put_udp_listener),
-        Route("GET", f"{PREFIX}/listeners/{{listener_id}}/udp_listener", to.get_udp_listener),
+        Route("PUT", f"{PREFIX}/listeners/{{amphora_id}}/{{listener_id}}/udp_listener", to.udp.put),
+        Route("GET", f"{PREFIX}/listeners/{{listener_id}}/udp_listener", to.udp.get),
         Route("PUT", f"{lb}/{{amphora_id}}/{{lb_id}}/haproxy", to.put_haproxy),
         Route("PUT", f"{lb}/{{amphora_id}}/{{lb_id}}/apply", to.apply),
         Route("GET", f"{lb}/{{lb_id}}/haproxy", to.get_haproxy),
@@ -94,6 +94,7 @@ class Handlers:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self.udp = UdpHandlers(agent, self._mutation, self._require_us)
 
     # --- who is there -------------------------------------------------------------------------
 
@@ -137,16 +138,8 @@ class Handlers:
                 for name, kind in _frontends(one)
             ]
             + [{"status": "ACTIVE", "uuid": one.id, "type": "UDP"} for one in self._agent.l4.listeners]
-            + self._lvs_listeners(),
+            + self.udp.listed(),
         )
-
-    def _lvs_listeners(self) -> list[dict[str, str]]:
-        lvs = self._agent.lvs
-        running = set(lvs.running())
-        return [
-            {"status": "ACTIVE" if one in running else "OFFLINE", "uuid": one, "type": "UDP"}
-            for one in lvs.listeners()
-        ]
 
     def find_interface(self, request: Request, address: str) -> Response:
         """Which interface has this address?"""
@@ -215,7 +208,7 @@ class Handlers:
         action = _action(action)
         lb_id = _load_balancer(lb_id)
         if lb_id in self._agent.lvs.listeners():
-            return self._act_on_lvs(request, lb_id, action)
+            return self.udp.act(request, lb_id, action)
         haproxy = self._agent.haproxy(lb_id)
         with self._mutation(request):
             try:
@@ -386,41 +379,6 @@ class Handlers:
         self._agent.heartbeat.report_soon()
         return Response(202, {**_OK, "details": f"keepalived {action}ed"})
 
-    # --- UDP and SCTP through LVS -----------------------------------------------------------------
-
-    def put_udp_listener(self, request: Request, amphora_id: str, listener_id: str) -> Response:
-        """Store; ``start`` or ``reload`` makes it live."""
-        self._require_us(amphora_id)
-        listener_id = _udp_listener(listener_id)
-        text = request.text(SMALL_BODY_BYTES)
-        with self._mutation(request):
-            try:
-                self._agent.lvs.upload(listener_id, text)
-            except NoIpvs as error:
-                raise framework_error(501, str(error)) from None
-        return Response(200, _OK, {"ETag": _md5(text.encode())})
-
-    def get_udp_listener(self, request: Request, listener_id: str) -> Response:
-        """What was stored."""
-        del request
-        try:
-            text = self._agent.lvs.text(_udp_listener(listener_id))
-        except FileNotFoundError:
-            raise _no_udp_listener(listener_id) from None
-        return Response(200, text, {"ETag": _md5(text.encode())})
-
-    def _act_on_lvs(self, request: Request, listener_id: str, action: str) -> Response:
-        with self._mutation(request):
-            try:
-                self._agent.lvs.act(listener_id, action)
-            except ServiceFailed as error:
-                message = f"Failed to {action} keepalivedlvs listener {listener_id}"
-                raise refusal(500, message, str(error)) from None
-            if action != "stop" and self._agent.config.is_single:
-                self._agent.interfaces.announce()
-        self._agent.heartbeat.report_soon()
-        return Response(202, {**_OK, "details": f"keepalivedlvs listener {listener_id} {action}ed"})
-
     # --- not served yet -------------------------------------------------------------------------
 
     def no_rules(self, request: Request, address: str) -> Response:
@@ -467,17 +425,6 @@ def _load_balancer(lb_id: str) -> str:
     if not UUID.fullmatch(lb_id.lower()):
         raise _no_load_balancer(lb_id)
     return lb_id.lower()
-
-
-def _udp_listener(listener_id: str) -> str:
-    """A path is made of it, so it is a UUID or nothing."""
-    if not UUID.fullmatch(listener_id.lower()):
-        raise _no_udp_listener(listener_id)
-    return listener_id.lower()
-
-
-def _no_udp_listener(listener_id: str) -> HttpError:
-    return refusal(404, "UDP Listener Not Found", f"No UDP listener with UUID: {listener_id}")
 
 
 def _no_load_balancer(lb_id: str) -> HttpError:

@@ -46,6 +46,7 @@ class L4:
         self._lock = threading.RLock()
         self._config: L4Config | None = None
         self._down: frozenset[str] = frozenset()
+        self._saved = True  # is what is live what the file says?
         self._checker = Checker(self._found, netns.run_inside)
 
     @property
@@ -76,13 +77,15 @@ class L4:
         :param wanted: :meth:`L4Config.to_json`.
         :returns: has anything changed?
         :raises L4Refused: it makes no sense, or the kernel does not take it.
+        :raises OSError: it is live, but would not survive a restart; apply it again.
         """
         with self._lock:
             if wanted is None:
                 return self._remove()
             config = self._served(wanted)
-            if config == self._config:
+            if config == self._config and self._saved:
                 return False
+            self._saved = False
             down = self._checker.watch(_watched(config))
             try:
                 self._install(config, down)
@@ -90,6 +93,7 @@ class L4:
                 self._checker.watch(_watched(self._config) if self._config else {})
                 raise
             durable.write(self._file, json.dumps(config.to_json()))
+            self._saved = True
             return True
 
     def restore(self) -> None:
@@ -102,8 +106,7 @@ class L4:
             config = self._served(wanted)
             self._install(config, self._checker.watch(_watched(config)))
             # Of an earlier life, that ended between changing the table and ending flows.
-            known = {one.mark for one in nftables.targets(config)}
-            self._table.end_flows_to(self._table.marks_in_use() - known)
+            self._table.end_flows_but_to(nftables.targets(config))
 
     def _served(self, wanted: object) -> L4Config:
         try:
@@ -130,8 +133,9 @@ class L4:
     def _install(self, config: L4Config, down: frozenset[str]) -> None:
         """The kernel's table as wanted; then the flows end that have no place in it."""
         before, before_down = self._config, self._down
-        text = nftables.render(config, down=down, present=self._refusing(self._table.present))
-        self._refusing(lambda: self._table.replace(text))
+        self._refusing(
+            lambda: self._table.replace(lambda present: nftables.render(config, down=down, present=present))
+        )
         self._config, self._down = config, down
         ways = nftables.flows(config)
         targets = nftables.targets(config, down=down)
@@ -139,7 +143,7 @@ class L4:
         old_targets = nftables.targets(before, down=before_down) if before else frozenset[nftables.Target]()
         # New ways too: what came while nobody listened is remembered as a flow to ourselves.
         self._table.end_flows_through(ways ^ old_ways if before else ())
-        self._table.end_flows_to(one.mark for one in old_targets - targets)
+        self._table.end_flows_to(old_targets - targets)
 
     def _found(self) -> bool:
         """From the checker's thread: members have changed. :returns: has it been acted upon?"""

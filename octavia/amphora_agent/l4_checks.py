@@ -73,10 +73,11 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Probe:
-    """One question under way."""
+    """One question under way. :param lost: it could not even be sent."""
 
     socket: socket.socket
     deadline: float
+    lost: bool = False
     answer: bytearray = field(default_factory=bytearray)
 
 
@@ -162,6 +163,7 @@ class Checker:
     def _pause(self, now: float) -> float | None:
         busy = [one.probe.deadline for one in self._asked.values() if one.probe]
         idle = [one.due for one in self._asked.values() if not one.probe]
+        idle += [now for one in self._asked.values() if one.probe and one.probe.lost]
         if len(busy) >= MOST_PROBES:
             idle = []
         moments = [*busy, *idle, *([self._untold] if self._untold else [])]
@@ -179,8 +181,7 @@ class Checker:
             one.probe = _Probe(made, now + max(check.timeout, LEAST_TIMEOUT_SECONDS))
             events = selectors.EVENT_READ if check.type == "UDP-CONNECT" else selectors.EVENT_WRITE
             self._selector.register(made, events, one)
-            with contextlib.suppress(OSError):  # the socket keeps it for the next look
-                _open(one.target, made)
+            one.probe.lost = not _is_sent(one.target, made)
 
     def _collect(self, events: Iterable[tuple[selectors.SelectorKey, int]]) -> bool:
         changed = False
@@ -193,14 +194,17 @@ class Checker:
                 changed |= self._finish(key.data, well)
         now = time.monotonic()
         for one in self._asked.values():
-            if one.probe and one.probe.deadline <= now:
-                changed |= self._finish(one, one.target.check.type == "UDP-CONNECT")
+            if one.probe and (one.probe.lost or one.probe.deadline <= now):
+                silence_is_well = one.target.check.type == "UDP-CONNECT" and not one.probe.lost
+                changed |= self._finish(one, silence_is_well)
         return changed
 
     def _look(self, one: _Asked) -> bool | None:
         """What a socket that has something to say says; None is nothing final."""
         probe, check = one.probe, one.target.check
         assert probe is not None
+        if probe.lost:
+            return False
         try:
             if number := probe.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(number, "")
@@ -279,7 +283,14 @@ def _socket(target: Target) -> socket.socket:
     return made
 
 
-def _open(target: Target, made: socket.socket) -> None:
-    number = made.connect_ex((target.address, target.port))
-    if target.check.type == "UDP-CONNECT" and not number:
-        made.send(b"")
+def _is_sent(target: Target, made: socket.socket) -> bool:
+    """Without a route there is an error here, and none that the socket would remember."""
+    try:
+        made.connect((target.address, target.port))
+        if target.check.type == "UDP-CONNECT":
+            made.send(b"")
+    except BlockingIOError:  # connecting
+        return True
+    except OSError:
+        return False
+    return True

@@ -10,18 +10,18 @@ import logging
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from octavia.amphora_agent.processes import Processes
-from octavia.amphora_agent.supervisor import NETNS
-from octavia.dataplane.l4.nftables import TABLE, Flow, Named, remove
+from octavia.amphora_agent.supervisor import NETNS_PATH
+from octavia.dataplane.l4.nftables import TABLE, Flow, Named, Rendered, Target, remove
 
 LOG = logging.getLogger(__name__)
 
-_INSIDE: Final = ("ip", "netns", "exec", NETNS)
+_INSIDE: Final = ("nsenter", f"--net={NETNS_PATH}", "--")
 _NAME: Final = TABLE.partition(" ")[2]
 _PROGRAMS: Final = ("nft", "conntrack")
 _SCTP: Final = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established")
@@ -55,9 +55,21 @@ class Table:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
+        self._present: frozenset[Named] | None = None  # not known yet
 
-    def replace(self, text: str) -> None:
-        """Run one transaction. :raises TableRefused: and then nothing has changed."""
+    def replace(self, render: Callable[[frozenset[Named]], Rendered]) -> None:
+        """Run one transaction.
+
+        :param render: makes it, given the objects that are there now.
+        :raises TableRefused: and then nothing has changed.
+        """
+        if self._present is None:
+            self._present = self.present()
+        rendered = render(self._present)
+        self._run(rendered.text)
+        self._present = rendered.named
+
+    def _run(self, text: str) -> None:
         try:
             result = self._processes.run((*_INSIDE, "nft", "-f", "-"), text=text)
         except OSError as error:
@@ -67,7 +79,8 @@ class Table:
 
     def remove(self) -> None:
         """After this there is none."""
-        self.replace(remove())
+        self._run(remove())
+        self._present = frozenset()
 
     def present(self) -> frozenset[Named]:
         """The named objects that are there; empty without a table."""
@@ -96,11 +109,20 @@ class Table:
 
     # --- flows ----------------------------------------------------------------------------------
 
-    def end_flows_to(self, marks: Iterable[int]) -> None:
+    def end_flows_to(self, targets: Iterable[Target]) -> None:
         """Forget all flows of these members; their next packets are new flows to others."""
-        for mark in sorted(marks):
+        for one in sorted(targets):
+            self._end_marked(one.mark, "ipv6" if ":" in one.address else "ipv4")
+
+    def end_flows_but_to(self, targets: Iterable[Target]) -> None:
+        """Forget all flows of whoever is none of these."""
+        known = {one.mark for one in targets}
+        for mark in sorted({one.mark for one in self._flows()} - known):
             for family in ("ipv4", "ipv6"):
-                self._conntrack("--delete", "--family", family, "--mark", str(mark))
+                self._end_marked(mark, family)
+
+    def _end_marked(self, mark: int, family: str) -> None:
+        self._conntrack("--delete", "--family", family, "--mark", str(mark))
 
     def end_flows_through(self, ways: Iterable[Flow]) -> None:
         """Forget all flows that came in this way, translated or not."""
@@ -118,10 +140,6 @@ class Table:
     def open_flows(self) -> Counter[tuple[str, str, int]]:
         """Protocol, VIP and port to the number of flows that conntrack knows now."""
         return Counter((one.protocol, one.vip, one.port) for one in self._flows())
-
-    def marks_in_use(self) -> frozenset[int]:
-        """The members that flows go to."""
-        return frozenset(one.mark for one in self._flows())
 
     def _flows(self) -> Iterator[_Known]:
         for family in ("ipv4", "ipv6"):

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -53,7 +54,6 @@ class MetricsProxy:
             try:
                 connection, _ = listening.accept()
                 with connection:
-                    connection.settimeout(SECONDS)
                     connection.sendall(self._answer(connection))
             except OSError as error:
                 LOG.debug("A request for metrics ended early: %s", error)
@@ -86,12 +86,14 @@ class MetricsProxy:
 
 def _request(connection: socket.socket) -> bytes:
     """Its head. :raises OSError: it does not come."""
-    head = b""
+    head, deadline = b"", time.monotonic() + SECONDS
     while b"\r\n\r\n" not in head:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
         piece = connection.recv(4096)
         head += piece
         if not piece or len(head) > _MAX_REQUEST_BYTES:
             raise ConnectionError("no request")
+    connection.settimeout(SECONDS)
     return head
 
 

@@ -58,8 +58,9 @@ NEXT: Final[Mapping[ProvisioningStatus, frozenset[ProvisioningStatus]]] = {
     _P.PENDING_CREATE: frozenset({_P.ACTIVE, _P.ERROR, _P.PENDING_UPDATE, _P.PENDING_DELETE}),
     _P.ACTIVE: frozenset({_P.PENDING_UPDATE, _P.PENDING_DELETE, _P.ERROR}),
     _P.PENDING_UPDATE: frozenset({_P.ACTIVE, _P.ERROR, _P.PENDING_DELETE}),
-    # Healed, written to again, deleted. It never flaps back to PENDING by itself.
-    _P.ERROR: frozenset({_P.ACTIVE, _P.PENDING_UPDATE, _P.PENDING_DELETE}),
+    # Healed, written to again, deleted; a delete that failed may work at last. It never flaps back to
+    # PENDING by itself.
+    _P.ERROR: frozenset({_P.ACTIVE, _P.PENDING_UPDATE, _P.PENDING_DELETE, _P.DELETED}),
     _P.PENDING_DELETE: frozenset({_P.DELETED, _P.ERROR}),
     _P.DELETED: frozenset(),
 }

@@ -215,7 +215,7 @@ class Reconciler:
                 statuses.observed(tx, lb.id, live)
                 self._fail_refused(tx, this, desired, now)
             if not complete or live is None:
-                self._not_yet(tx, this, desired, unfinished, live, now)
+                self._not_yet(tx, this, desired, unfinished, live, now, overtaken=generation != lb.generation)
             elif generation != live:
                 # Written to meanwhile: it goes on at once, and steady writes starve nobody.
                 work.put_back(tx, this.lease, now, further=True)
@@ -289,8 +289,13 @@ class Reconciler:
         unfinished: Sequence[Outcome],
         live: int | None,
         now: datetime,
+        *,
+        overtaken: bool,
     ) -> None:
-        """Come again later, and say why."""
+        """Come again later, and say why.
+
+        :param overtaken: it was written to meanwhile, so that the next pass may be about something else.
+        """
         lb = desired.lb
         due_at = now + self._delay(this, unfinished)
         reason = _reason(unfinished)
@@ -300,7 +305,11 @@ class Reconciler:
             if now - standing.since > self._settings.replacement_hidden:
                 statuses.settle_load_balancer(tx, lb.id, now)
             statuses.next_try(tx, lb.id, due_at)
-        elif live != lb.generation and now - this.lease.wanted_since > self._settings.deadline:
+        elif (
+            live != lb.generation
+            and not overtaken
+            and now - this.lease.wanted_since > self._settings.deadline
+        ):
             statuses.fail_pending(tx, lb.id, reason, now, due_at)
         elif any(isinstance(one, Failed) for one in unfinished) or this.lease.attempts:
             statuses.explain(tx, lb.id, lb.id, reason, now, due_at)

@@ -113,6 +113,33 @@ def test_metrics_can_be_had_over_tls_alone(world: World) -> None:
     assert is_refused(82, path="/metrics")
 
 
+def test_the_proxy_of_metrics_bears_whatever_reaches_it(world: World) -> None:
+    # A tenant may call anything a member; what is asked there is answered or cut, and the next one served.
+    member = world.echoes(1)[0].member(1, address="127.0.0.1", protocol_port=9102)
+    straight = listener(1, protocol=Protocol.TCP)
+    pools = (pool(protocol=Protocol.TCP, members=(member,)),)
+    world.serve(straight, pools=pools)
+    assert ask(81).status == 502  # without a listener for them there are no metrics
+    assert ask(81, method="POST").status == 405
+    with socket.create_connection((VIP, 81), timeout=5) as endless:
+        endless.sendall(b"x" * 40000)
+        assert is_over(endless)
+    with socket.create_connection((VIP, 81), timeout=15) as silent_one:
+        silent_one.sendall(b"GET / HTTP/1.1\r\n")
+        assert is_over(silent_one)
+    world.serve(straight, metrics(2), pools=pools)
+    assert ask(82, "/metrics").status == 200
+    assert ask(82, "/anything").status == 200  # as documented, any path does
+    assert ask(81).status == 200
+
+
+def is_over(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
 # --- who may connect --------------------------------------------------------------------------------
 
 

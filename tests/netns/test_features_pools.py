@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every option of a pool, its members and its monitor, with traffic through a real amphora."""
 
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,20 +19,21 @@ from octavia.domain.tree import (
     Protocol,
     SessionPersistence,
 )
-from tests.netns.agent_lab import CLIENT, eventually, ip, needs_haproxy, needs_root
+from tests import pki
+from tests.netns.agent_lab import CLIENT, VIP, eventually, ip, needs_haproxy, needs_root
 from tests.netns.feature_lab import (
     CLIENT_6,
     ELSEWHERE,
     ELSEWHERE_6,
     OTHER_CLIENT,
-    VIP,
     VIP_6,
     Echo,
     World,
     ask,
     opened_world,
 )
-from tests.unit.dataplane.samples import listener, member_id, monitor, pool, pool_id
+from tests.netns.tls_lab import TlsMember
+from tests.unit.dataplane.samples import listener, member, member_id, monitor, pool, pool_id
 
 pytestmark = [pytest.mark.netns, pytest.mark.haproxy, needs_root, needs_haproxy]
 
@@ -68,17 +70,21 @@ def test_round_robin_goes_round_by_weight_and_passes_drained_members_over(world:
 
 
 def test_least_connections_spares_the_busy(world: World) -> None:
-    one, two = world.echoes(2)
-    least = pool(lb_algorithm=Algorithm.LEAST_CONNECTIONS, members=members(one, two))
+    busy, idle = world.echoes(2)
+    least = pool(lb_algorithm=Algorithm.LEAST_CONNECTIONS, members=members(busy))
     world.serve(listener(1), pools=(least,))
-    waiting = threading.Thread(target=ask, args=(81, "/hang"))
-    waiting.start()
-    assert eventually(lambda: [*one.asked, *two.asked], within=5)
-    (idle,) = [echo for echo in (one, two) if not echo.asked]
+    # Several, since a request that has just been answered may count for a moment more.
+    waiting = [threading.Thread(target=ask, args=(81, "/hang"), kwargs={"timeout": 20}) for _ in range(4)]
+    for one in waiting:
+        one.start()
+    assert eventually(lambda: len(busy.asked) == 4, within=5)
+    assert (
+        world.serve(listener(1), pools=(replace(least, members=members(busy, idle)),)).reload_reason is None
+    )
     answers = {ask(81).member for _ in range(6)}
-    one.release.set()
-    two.release.set()
-    waiting.join()
+    busy.release.set()
+    for one in waiting:
+        one.join()
     assert answers == {idle.name}
 
 
@@ -228,6 +234,24 @@ def test_tcp_monitors_want_a_connection_and_ping_monitors_an_echo(world: World) 
         world.serve(listener(1), pools=(pool(members=every, health_monitor=watched(type_)),))
         wanted = {1: "UP", 2: closed, 3: "DOWN", 4: "UP", 5: "DOWN"}
         assert world.become({member_id(number): state for number, state in wanted.items()}), type_
+
+
+# --- TLS, beside test_tls.py -----------------------------------------------------------------------------
+
+
+def test_members_are_spoken_to_with_the_ciphers_of_their_pool(world: World) -> None:
+    server = TlsMember(world.lab, 3, pki.Ca("anybody").issue("site.example.org"))
+    server.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    server.context.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+    made = pool(
+        members=(member(1, address=server.address, protocol_port=server.port),),
+        tls_enabled=True,
+        tls_ciphers="ECDHE-ECDSA-AES128-GCM-SHA256",
+    )
+    world.serve(listener(1), pools=(made,))
+    assert ask(81).status == 503
+    world.serve(listener(1), pools=(replace(made, tls_ciphers="ECDHE-ECDSA-AES256-GCM-SHA384"),))
+    assert ask(81).status == 200
 
 
 # --- session persistence -----------------------------------------------------------------------------------

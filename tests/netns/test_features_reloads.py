@@ -12,8 +12,17 @@ import pytest
 
 from octavia.amphora_agent.haproxy import OLD_PROCESSES
 from octavia.domain.tree import Protocol
-from tests.netns.agent_lab import PORT, AgentProcess, Lab, eventually, needs_haproxy, needs_root, opened_lab
-from tests.netns.feature_lab import VIP, World, ask
+from tests.netns.agent_lab import (
+    PORT,
+    VIP,
+    AgentProcess,
+    Lab,
+    eventually,
+    needs_haproxy,
+    needs_root,
+    opened_lab,
+)
+from tests.netns.feature_lab import World, ask
 from tests.unit.dataplane.samples import listener, pool
 
 pytestmark = [pytest.mark.netns, pytest.mark.haproxy, needs_root, needs_haproxy]

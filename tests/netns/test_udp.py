@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import http.server
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -382,3 +383,40 @@ def test_http_beside_it_is_served_and_not_tracked(world: World) -> None:
     report = lab.latest(amphora)
     assert report
     assert eventually(lambda: (beat := lab.latest(amphora)) and len(beat.listeners) == 2, within=5)
+
+
+def test_changes_under_load_lose_no_question(world: World) -> None:
+    members = [member(world.servers.start(number), weight=number) for number in (1, 2, 3)]
+    lb = tree(world.lab, *members[:2])
+    push(world.lab, world.amphora, lb)
+    stop, failures, answers = threading.Event(), list[str](), Counter[str]()
+
+    def ask_on_and_on(*, one_port: bool) -> None:
+        with client() as kept:
+            while not stop.is_set():
+                try:
+                    answers[asked(kept) if one_port else ask()] += 1
+                except OSError as error:
+                    failures.append(repr(error))
+                stop.wait(0.002)  # the processors are needed elsewhere too
+
+    threads = [threading.Thread(target=ask_on_and_on, kwargs={"one_port": kept}) for kept in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(8):
+            for now in (
+                members,
+                [*members[:2], replace(members[2], weight=0)],  # nobody may be cut off by its removal
+                [members[0], replace(members[1], weight=9)],
+                members[:2],
+            ):
+                lb = with_members(lb, *now)
+                push(world.lab, world.amphora, lb)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert set(answers) == {"1", "2", "3"}
+    assert answers.total() > 200

@@ -3,32 +3,34 @@
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from octavia.amphora_agent import l4_table, netns
+from octavia.amphora_agent import durable, l4_table, netns
 from octavia.amphora_agent.l4 import L4, L4Refused
+from octavia.amphora_agent.l4_checks import Checker, Target
 from octavia.amphora_agent.processes import Processes
 from octavia.dataplane.l4 import nftables
-from octavia.dataplane.l4.nftables import Named
+from octavia.dataplane.l4.nftables import Named, Rendered
 from tests.netns.agent_lab import needs_root
 from tests.netns.own_network import own_network
 from tests.netns.udp_lab import needs_programs
-from tests.unit.dataplane.l4_samples import EVERYTHING, config, member, pool
+from tests.unit.dataplane.l4_samples import EVERYTHING, check, config, member, pool
 
 pytestmark = [pytest.mark.netns, needs_root, *needs_programs]
 
 
 def test_nft_accepts_it_and_a_replacement_leaves_nothing_behind() -> None:
     """In a network namespace of its own, without any interface."""
-    before = nftables.render(EVERYTHING)
+    before = nftables.render(EVERYTHING).text
     named = {
         Named(kind, name) for kind, name in re.findall(r"^  (chain|map|set|counter) (\S+)", before, re.M)
     }
     plain = config(pool(member(1)))
-    after = nftables.render(plain, present=named)
+    after = nftables.render(plain, present=named).text
     done = subprocess.run(
         (
             "unshare",
@@ -107,12 +109,64 @@ def test_a_table_that_the_kernel_refuses_changes_nothing(base: Path, monkeypatch
     one.apply(config(pool(member(1))).to_json())
     before, file = rules(), (base / "l4.json").read_text()
     render = nftables.render
-    monkeypatch.setattr(nftables, "render", lambda *args, **more: render(*args, **more) + "nonsense\n")
+    monkeypatch.setattr(nftables, "render", lambda *args, **more: Rendered("nonsense\n", frozenset()))
     with pytest.raises(L4Refused, match="nftables"):
         one.apply(config(pool(member(2))).to_json())
     assert (rules(), (base / "l4.json").read_text()) == (before, file)
     monkeypatch.setattr(nftables, "render", render)
     assert one.apply(config(pool(member(2))).to_json())
+
+
+def test_what_could_not_be_saved_is_saved_when_it_is_applied_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, wanted = agent(base), config(pool(member(1))).to_json()
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write = durable.write
+    monkeypatch.setattr(durable, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        one.apply(wanted)
+    monkeypatch.setattr(durable, "write", write)
+    assert one.apply(wanted)
+    assert (base / "l4.json").stat().st_mode & 0o777 == 0o600
+    assert not one.apply(wanted)
+
+
+@pytest.mark.parametrize("type_", ["UDP-CONNECT", "TCP", "HTTP"])
+@pytest.mark.parametrize("address", ["10.1.2.3", "fd00::3"])
+def test_a_member_that_no_route_leads_to_is_down(base: Path, type_: str, address: str) -> None:
+    del base
+    told = threading.Event()
+
+    def act() -> bool:
+        told.set()
+        return True
+
+    checker = Checker(act, lambda make: make())
+    checker.watch({"m": Target(address, 53, check(type_, timeout=60))})
+    assert told.wait(10)
+    assert checker.down == {"m"}
+    checker.watch({})
+    assert checker.down == frozenset()
+
+
+def test_what_could_not_be_acted_upon_is_told_again(base: Path) -> None:
+    del base
+    answers = iter([False, True])
+    told = threading.Semaphore(0)
+
+    def act() -> bool:
+        told.release()
+        return next(answers)
+
+    checker = Checker(act, lambda make: make())
+    checker.watch({"m": Target("10.1.2.3", 53, check(delay=60))})
+    assert told.acquire(timeout=10)
+    assert told.acquire(timeout=10)
+    checker.watch({})
 
 
 def test_nothing_is_left_when_nothing_is_wanted(base: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.history import minimise, play
 
-FIXED = 60
+FIXED = 160
 FRESH = int(os.environ.get("OCTAVIA_HISTORIES", "40"))
 FIRST = int(os.environ.get("OCTAVIA_SEED", str(int(time.time()))))
 

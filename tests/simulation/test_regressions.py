@@ -89,6 +89,12 @@ CASES = {
         Event(318.0, "restore", "", 0, 183.0),
         Event(322.3, "away", "agent", 0, 83.0),
     ),
+    "a delete is not called failed because an older write was": (
+        Event(17.772, "tenant", "create", 681),
+        Event(67.398, "tenant", "add_bad_member", 96),
+        Event(393.261, "tenant", "fail_over", 688),
+        Event(395.368, "tenant", "delete", 364),
+    ),
     "one lost answer of an agent does not make a lost heartbeat a death": (
         Event(0.0, "tenant", "create", 654),
         Event(377.7, "fault", fault=Fault("agent.info", Moment.AFTER, Blow.ERROR)),

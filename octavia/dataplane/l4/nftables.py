@@ -24,10 +24,12 @@ its own share of the sources.
 
 import hashlib
 import math
+import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from ipaddress import ip_network
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from octavia.dataplane.l4.model import L4Config, Listener, Member, Pool
@@ -38,6 +40,7 @@ MOST_TURNS: Final = 1024  # of one round; beyond that members are drawn by lot, 
 MOST_PERSISTENT_SOURCES: Final = 65536
 _SEED: Final = 0x6F637461  # the same on both amphorae, so that sources stay where they are
 
+_DRAWS: Final = struct.Struct(f">{SOURCE_SLOTS}I")
 _BASE_CHAINS: Final = (
     "untracked_in",
     "untracked_out",
@@ -74,9 +77,16 @@ class Target(NamedTuple):
     port: int
 
 
+class Rendered(NamedTuple):
+    """A transaction, and the objects that are there after it."""
+
+    text: str
+    named: frozenset[Named]
+
+
 def render(
     config: L4Config, *, down: Collection[str] = frozenset(), present: Collection[Named] = frozenset()
-) -> str:
+) -> Rendered:
     """The transaction that makes the table so, from whatever it is.
 
     :param down: ids of members that get nothing.
@@ -88,7 +98,7 @@ def render(
     unwanted = sorted(set(present) - wanted, key=lambda one: (_DELETED_IN_ORDER.index(one.kind), one.name))
     head = [f"table {TABLE}", f"flush table {TABLE}"]
     head += [f"delete {one.kind} {TABLE} {one.name}" for one in unwanted]
-    return "\n".join([*head, f"table {TABLE} {{", *body, "}", ""])
+    return Rendered("\n".join([*head, f"table {TABLE} {{", *body, "}", ""]), frozenset(wanted))
 
 
 def remove() -> str:
@@ -162,12 +172,14 @@ def turns(weights: Sequence[int]) -> list[int]:
 
 def source_slots(members: Sequence[Member]) -> list[int]:
     """For each slot the index of its member: weighted rendezvous hashing (Schindelhauer, Schomaker 2005)."""
-    best = [(-math.inf, 0)] * SOURCE_SLOTS
+    equal = len({one.weight for one in members}) == 1  # then the logarithm changes no order
+    best: list[tuple[float, int]] = [(-math.inf, 0)] * SOURCE_SLOTS
     for index, member in enumerate(members):
-        draws = hashlib.shake_128(member.id.encode()).digest(4 * SOURCE_SLOTS)
-        for slot in range(SOURCE_SLOTS):
-            drawn = (int.from_bytes(draws[4 * slot : 4 * slot + 4]) + 0.5) / 2**32
-            best[slot] = max(best[slot], (-member.weight / math.log(drawn), index))
+        draws = _DRAWS.unpack(hashlib.shake_128(member.id.encode()).digest(_DRAWS.size))
+        scores: Iterable[float] = draws
+        if not equal:
+            scores = [-member.weight / math.log((draw + 0.5) / 2**32) for draw in draws]
+        best = list(map(max, best, zip(scores, repeat(index), strict=False)))
     return [index for _, index in best]
 
 

@@ -2,6 +2,7 @@
 """What listeners of datagrams are made of: nothing gets in that is not a number, an address or an id."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavia.dataplane.l4 import nftables
+from octavia.dataplane.l4 import lvs, nftables
 from octavia.dataplane.l4.build import build
 from octavia.dataplane.l4.model import BadModel, L4Config, Member
 from octavia.domain import tree
@@ -56,7 +57,16 @@ def test_anything_else_is_refused_or_harmless(path: tuple[Any, ...], value: obje
         config = L4Config.from_json(changed(DOCUMENT, path, value))
     except BadModel:
         return
-    assert_only_what_was_intended(nftables.render(config))
+    assert_only_what_was_intended(nftables.render(config).text)
+    try:
+        texts = lvs.render(config)
+    except lvs.Unwritable:
+        return
+    for text in texts.values():
+        assert text.isascii()
+        assert text.count("{") == text.count("}") == len(re.findall(r"^.* \{$|^\s*\}$", text, re.M)) / 2
+        assert all(re.match(r"\s*misc_path \"[^\"]*\"$", line) for line in text.splitlines() if '"' in line)
+        assert not set(text) & set("!$'\\`")
 
 
 def assert_only_what_was_intended(text: str) -> None:

@@ -4,12 +4,17 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from octavia.dataplane.l4 import nftables
 from octavia.dataplane.l4.model import Persistence
 from octavia.dataplane.l4.nftables import Flow, Named
 from tests.unit.dataplane.l4_samples import EVERYTHING, config, member, pool, uuid
 from tests.unit.dataplane.test_l4_model import assert_only_what_was_intended
+
+
+def text_of(*args: Any, **more: Any) -> str:
+    return nftables.render(*args, **more).text
 
 
 def chain(text: str, name: str) -> list[str]:
@@ -19,7 +24,7 @@ def chain(text: str, name: str) -> list[str]:
 
 
 def test_the_skeleton_is_closed() -> None:
-    assert_only_what_was_intended(nftables.render(EVERYTHING))
+    assert_only_what_was_intended(text_of(EVERYTHING))
 
 
 def test_turns_give_each_its_share_and_spread_it() -> None:
@@ -29,10 +34,10 @@ def test_turns_give_each_its_share_and_spread_it() -> None:
 
 
 def test_weights_are_reduced_and_many_turns_become_lots() -> None:
-    text = nftables.render(config(pool(member(1, weight=200), member(2, weight=100))))
+    text = text_of(config(pool(member(1, weight=200), member(2, weight=100))))
     assert "numgen inc mod 3 map" in text
     many = [member(number, weight=251 if number % 2 else 256) for number in range(1, 9)]
-    assert "numgen random mod 2028 map" in nftables.render(config(pool(*many)))
+    assert "numgen random mod 2028 map" in text_of(config(pool(*many)))
 
 
 def test_a_source_that_loses_its_member_is_the_only_one_that_moves() -> None:
@@ -86,32 +91,32 @@ def test_ways_in_are_those_of_open_listeners_on_every_vip() -> None:
     }
     off = replace(one, pools=(replace(one.pools[0], enabled=False),))
     assert {each.pool_id for each in nftables.flows(off)} == {None}
-    assert "reject" in chain(nftables.render(off), f"v4_{uuid(700).replace('-', '')}")
+    assert "reject" in chain(text_of(off), f"v4_{uuid(700).replace('-', '')}")
 
 
 def test_nobody_left_is_said_to_clients_but_existing_flows_pass() -> None:
-    rules = chain(nftables.render(config(pool(member(1, weight=0)))), f"v4_{uuid(700).replace('-', '')}")
+    rules = chain(text_of(config(pool(member(1, weight=0)))), f"v4_{uuid(700).replace('-', '')}")
     assert rules[-2:] == ["ct mark != 0 accept", "reject"]
 
 
 def test_cidrs_of_one_version_shut_out_all_of_the_other() -> None:
     one = config(pool(member(1)), vips=("10.9.9.9", "fd00::9"), allowed_cidrs=("10.0.0.0/8", "10.1.0.0/16"))
-    text = nftables.render(one)
+    text = text_of(one)
     name = uuid(700).replace("-", "")
     assert chain(text, f"v4_{name}")[0] == "ip saddr != { 10.0.0.0/8 } drop"
     assert chain(text, f"v6_{name}")[0] == "drop"
     everybody = config(pool(member(1)), allowed_cidrs=("0.0.0.0/0",))
-    assert "saddr" not in nftables.render(everybody)
+    assert "saddr" not in text_of(everybody)
 
 
 def test_objects_are_kept_by_name_and_what_they_are_like_is_in_their_names() -> None:
     sticky = config(pool(member(1), persistence=Persistence(timeout=60)))
     longer = config(pool(member(1), persistence=Persistence(timeout=61)))
-    (map60,), (map61,) = (re.findall(r"^  map (\S+)", nftables.render(one), re.M) for one in (sticky, longer))
+    (map60,), (map61,) = (re.findall(r"^  map (\S+)", text_of(one), re.M) for one in (sticky, longer))
     assert map60 != map61
     rx = Named("counter", nftables.counter("rx", uuid(700)))
     present = {Named("map", map60), Named("chain", "dispatch"), rx, Named("chain", "v4_old")}
-    text = nftables.render(longer, present=present)
+    text = text_of(longer, present=present)
     assert re.findall(r"^delete .*", text, re.M) == [
         "delete chain inet octavia_l4 v4_old",
         f"delete map inet octavia_l4 {map60}",

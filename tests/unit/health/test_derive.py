@@ -259,3 +259,11 @@ def test_listeners_that_differ_call_for_a_repair(
 @pytest.mark.parametrize("change", [{"enabled": False}, {"leaving": True}, {"settled": False}])
 def test_what_cannot_be_there_is_not_missed(change: dict[str, Any]) -> None:
     assert not differs_from_wanted(LB, Parts((replace(LISTENER, **change),)), said(listener=None))
+
+
+def test_a_pool_of_datagrams_is_told_without_its_listener() -> None:
+    report = PoolReport(pool_id="pool", listener_id=None, status="DOWN", members={"member": "DOWN"})
+    found = statuses(said(report))
+    assert found == {"listener": O.ONLINE, "pool": O.ERROR, "member": O.ERROR, "lb": O.ERROR}
+    drained = PoolReport(pool_id="pool", listener_id=None, status="UP", members={"member": "DRAIN"})
+    assert statuses(said(drained))["member"] is O.DRAINING

@@ -45,6 +45,7 @@ def test_an_apply_survives_the_wire() -> None:
     for apply in (
         Apply(generation=0, haproxy=None, keepalived=None),
         Apply(generation=7, haproxy="x", keepalived="y"),
+        Apply(generation=7, haproxy=None, keepalived=None, l4={"vips": ["10.0.0.1"]}),
     ):
         assert Apply.from_json(apply.to_json()) == apply
 
