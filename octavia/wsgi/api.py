@@ -18,6 +18,7 @@ from oslo_config import cfg
 
 from octavia import config
 from octavia.api import errors
+from octavia.api.identity import from_config as access_from_config
 from octavia.api.settings import check_binding
 from octavia.api.settings import from_config as settings_from_config
 from octavia.cmd import daemon
@@ -73,7 +74,8 @@ def load(environ: Mapping[str, str]) -> Application:
     # Which address the server listens on is not known here, so it might be any.
     check_binding(settings_from_config(conf), "")
     wiring = Wiring(conf)
-    _ = wiring.tenant_network, wiring.bell  # imported once for all processes; what is wrong is said now
+    # Imported once for all processes; what is wrong is said now.
+    _ = wiring.tenant_network, wiring.bell, access_from_config(conf)
     return Application(conf)
 
 

@@ -97,6 +97,11 @@ def test_a_wsgi_server_might_listen_anywhere(load: Callable[[str], Any]) -> None
         load(NOOP + "[api_settings]\nauth_strategy = noauth\n")
 
 
+def test_who_checks_tokens_is_to_be_said_before_the_first_request(load: Callable[[str], Any]) -> None:
+    with pytest.raises(Terminal, match="auth_type is not set"):
+        load(NOOP + "[api_settings]\nauth_strategy = keystone\n")
+
+
 def test_under_a_wsgi_server_it_answers(load: Callable[[str], Any]) -> None:
     assert answer(load(NOOP + TRUSTING))[0] == "200 OK"
 
