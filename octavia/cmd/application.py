@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST API of an octavia.conf, for whatever server serves it."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
-
-import falcon
 
 from octavia.api import app
 from octavia.api.identity import from_config as access_from_config
@@ -12,11 +11,13 @@ from octavia.cmd.wiring import Wiring
 from octavia.config import service_auth
 from octavia.domain.tree import AMPHORA_PROVIDERS
 
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
 FILES: Final = "OS_OCTAVIA_CONFIG_FILES"
 """Environment variable of WSGI servers, which have no ``--config-file``: files with ``;`` between them."""
 
 
-def application(wiring: Wiring) -> falcon.App[Any, Any]:
+def application(wiring: Wiring) -> Wsgi:
     """Ready to answer.
 
     :raises Transient: the database does not answer.
@@ -26,7 +27,7 @@ def application(wiring: Wiring) -> falcon.App[Any, Any]:
     if set(settings.enabled_provider_drivers) - set(AMPHORA_PROVIDERS):
         service_auth.register(wiring.conf)  # which third-party drivers read
     access = access_from_config(wiring.conf)
-    return app.create(
+    made = app.create(
         wiring.database,
         wiring.tenant_network,
         wiring.bell,
@@ -35,3 +36,8 @@ def application(wiring: Wiring) -> falcon.App[Any, Any]:
         access,
         wiring.tenant_certificates,
     )
+    if not wiring.conf.audit.enabled:
+        return made
+    from octavia.api.audit import Audited  # noqa: PLC0415  # which few installations load
+
+    return Audited(made, wiring.conf)

@@ -17,6 +17,7 @@ from oslo_log import log
 from octavia.config import (
     amphora_agent,
     api_settings,
+    audit,
     certificates,
     checks,
     compute,
@@ -43,6 +44,7 @@ SECTIONS: Final = (
     default,
     amphora_agent,
     api_settings,
+    audit,
     certificates,
     compute,
     controller_worker,

@@ -35,12 +35,16 @@ _RETRY_S: Final = 1.0
 _IDLE_S: Final = 3600.0
 
 
-def _library(conf: cfg.ConfigOpts) -> Any:
-    """oslo.messaging, without Eventlet: it takes 20 MB and has no use here."""
+def choose_threads() -> None:
+    """Have oslo.messaging, which is not imported yet, use no Eventlet: it takes 20 MB and has no use here."""
     from oslo_service import backend  # noqa: PLC0415
 
     if backend.get_backend_type() is None:
         backend.init_backend(backend.BackendType.THREADING)
+
+
+def _library(conf: cfg.ConfigOpts) -> Any:
+    choose_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Eventlet's, of itself
         import oslo_messaging  # noqa: PLC0415
