@@ -51,7 +51,7 @@ def audited(tmp_path: Path) -> Make:
             from_config(conf),
             identity.from_config(conf),
         )
-        return falcon.testing.TestClient(Audited(application, conf))  # type: ignore[arg-type]
+        return falcon.testing.TestClient(Audited(application, conf))
 
     return made
 
