@@ -20,6 +20,7 @@ _PROGRAMS: Final = {
     "ip": "iproute2",
     "nft": "nftables",
     "conntrack": "conntrack",
+    "ping": "ping",
 }
 _IP_FREEBIND: Final = 15  # <linux/in.h>; the socket module has no name for it
 
@@ -52,7 +53,7 @@ def require_programs() -> str:
     if missing:
         raise Refusal(
             f"{', '.join(missing)} missing: install with your distribution's package manager"
-            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables conntrack)."
+            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables conntrack iputils-ping)."
         )
     return f"HAProxy {_version('haproxy', '-v')}, keepalived {_version('keepalived', '-v')}"
 
