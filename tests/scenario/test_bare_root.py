@@ -54,7 +54,8 @@ def test_a_missing_right_is_one_sentence(bare: str, without: str, sentence: str)
     [
         (
             "apt-get",
-            "conntrack haproxy iproute2 iputils-ping keepalived nftables missing and there is no apt-get here:"
+            "conntrack haproxy iproute2 iputils-ping keepalived nftables missing and"
+            " there is no apt-get here:"
             " install them with your distribution's package manager and run again.",
         ),
         (
