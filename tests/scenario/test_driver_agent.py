@@ -31,7 +31,7 @@ class Agented(Deployment):
     def socket(self, kind: str) -> Path:
         return self.folder / "run" / f"{kind}.sock"
 
-    def library(self) -> DriverLibrary:
+    def driver_library(self) -> DriverLibrary:
         return DriverLibrary(*(str(self.socket(kind)) for kind in KINDS))
 
     @property
@@ -135,7 +135,7 @@ def test_a_third_partys_load_balancer_becomes_active_through_its_own_agent(insta
 def test_the_librarys_calls_are_answered(installed: Agented) -> None:
     agent = installed.start_agent()
     installed.start_api()
-    tenant, library = Tenant(installed.url), installed.library()
+    tenant, library = Tenant(installed.url), installed.driver_library()
     assert library.get_loadbalancer(str(uuid4())) is None
     assert library.get_l7rule("x" * 5000) is None
 
@@ -239,7 +239,7 @@ def test_what_crashes_is_started_again(installed: Agented) -> None:
     # The process of the sockets too: nobody who connects is turned away meanwhile.
     for pid in installed.children(agent):
         os.kill(pid, signal.SIGKILL)
-    assert installed.library().get_pool(str(uuid4())) is None
+    assert installed.driver_library().get_pool(str(uuid4())) is None
     assert terminate(agent) == [0]
 
 
@@ -262,7 +262,7 @@ def test_no_agent_outlives_a_driver_agent_that_is_killed(installed: Agented) -> 
     wait_for(lambda: not any(map(installed.answers, KINDS)), "somebody still listens")
     again = installed.start_agent()  # stale sockets are replaced
     again.send_signal(signal.SIGHUP)
-    assert installed.library().get_pool(str(uuid4())) is None
+    assert installed.driver_library().get_pool(str(uuid4())) is None
     assert terminate(again) == [0]
 
 
