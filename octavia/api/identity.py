@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import falcon
-from oslo_config import cfg
 
 from octavia.api.schemas.types import storable
 from octavia.domain.errors import Invalid
@@ -75,15 +74,3 @@ def project_header(environ: Mapping[str, Any]) -> str | None:
     if project_id is not None and (len(project_id) > _LONGEST_PROJECT_ID or not storable(project_id)):
         raise Invalid("Validation failure: the header X-Project-Id is not a project id.")
     return project_id
-
-
-def from_config(conf: cfg.ConfigOpts) -> Access:
-    """What a process's octavia.conf asks for.
-
-    :raises Terminal: it cannot be had; with what to change.
-    """
-    if conf.api_settings.auth_strategy == "noauth":
-        return NoAuth()
-    from octavia.api import checked  # noqa: PLC0415  # where everybody is admin it is never needed
-
-    return checked.from_config(conf)

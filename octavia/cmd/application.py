@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from octavia.api import app
-from octavia.api.identity import from_config as access_from_config
+from octavia.api.access import from_config as access_from_config
 from octavia.api.settings import from_config
 from octavia.cmd.wiring import Wiring
 from octavia.config import service_auth

@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from octavia.api import app as api
 from octavia.api import settings as api_settings
-from octavia.api.identity import from_config as access_from_config
+from octavia.api.access import from_config as access_from_config
 from octavia.cmd.api import server
 from octavia.cmd.health_manager import health_manager, start
 from octavia.cmd.housekeeping import housekeeping

@@ -18,7 +18,7 @@ from oslo_config import cfg
 
 from octavia import config
 from octavia.api import errors
-from octavia.api.identity import from_config as access_from_config
+from octavia.api.access import from_config as access_from_config
 from octavia.api.settings import check_binding
 from octavia.api.settings import from_config as settings_from_config
 from octavia.cmd import daemon

@@ -11,7 +11,7 @@ import falcon.testing
 import pytest
 
 from octavia import config
-from octavia.api import app, identity
+from octavia.api import access, app
 from octavia.api.audit import Audited
 from octavia.api.settings import from_config
 from octavia.db.engine import Database, create_engine
@@ -49,7 +49,7 @@ def audited(tmp_path: Path) -> Make:
             LocalDoorbell(),
             SystemClock(),
             from_config(conf),
-            identity.from_config(conf),
+            access.from_config(conf),
         )
         return falcon.testing.TestClient(Audited(application, conf))
 

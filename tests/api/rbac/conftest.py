@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from octavia import config
-from octavia.api import identity
+from octavia.api import access
 from octavia.api.settings import ApiSettings
 from octavia.db import amphorae
 from octavia.db import tables as t
@@ -73,7 +73,7 @@ class World:
             conf = config.load([], program="octavia-api", files=[str(file)])
             settings = ApiSettings(auth_strategy="testing", default_project_id=None, enforce_quotas=True)
             self._apis[key] = Api(
-                self.database, settings, network=self.network, access=identity.from_config(conf)
+                self.database, settings, network=self.network, access=access.from_config(conf)
             )
         return self._apis[key]
 

@@ -11,7 +11,7 @@ import pytest
 from oslo_config import cfg
 
 from octavia import config
-from octavia.api import checked, identity
+from octavia.api import access, checked
 from octavia.api.settings import ApiSettings
 from octavia.api.tokens import TokenCache, TokenCheck
 from octavia.domain.errors import Terminal
@@ -61,7 +61,7 @@ def api(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
         cache.set(f"tokens/{hashlib.sha256(name.encode()).hexdigest()}", json.dumps(said).encode(), 60)
     world.restore()
     settings = ApiSettings(auth_strategy="keystone", default_project_id=None)
-    return Api(world.database, settings, world.network, access=identity.from_config(_conf(tmp_path)))
+    return Api(world.database, settings, world.network, access=access.from_config(_conf(tmp_path)))
 
 
 def test_a_known_token_says_who_asks(api: Api) -> None:
