@@ -25,8 +25,9 @@ from octavia.amphora_agent.metrics import MetricsProxy
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.state import AgentState
 from octavia.amphora_agent.supervisor import OnChange, Service, ServiceFailed, Supervisor
+from octavia.amphora_agent.syslog import SYSLOG, Syslog
 from octavia.dataplane.haproxy import runtime
-from octavia.wire.agent import EXTENSION_L4, EXTENSIONS, Apply, CertificateFile
+from octavia.wire.agent import EXTENSION_L4, EXTENSION_SCTP, EXTENSIONS, Apply, CertificateFile
 from octavia.wire.heartbeat import Heartbeat
 
 LOG = logging.getLogger(__name__)
@@ -64,9 +65,10 @@ class Agent:
         self._counters = heartbeat.Counters(config.base_path / "stats_counters.json")
         self.heartbeat = heartbeat.Sender(lambda: self.config, self._report)
         self._removed_members = threading.Event()
-        self._metrics = MetricsProxy(self.reloads.total)
+        self._metrics = MetricsProxy(self.reloads)
         self.l4 = L4(config.base_path, processes, self.heartbeat.report_soon)
         self.lvs = Lvs(config, self.supervisor, processes)
+        self._syslog = Syslog(config, self.supervisor)
 
     # --- what is here -------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ class Agent:
         """The HAProxy of a load balancer, whether it exists already or not."""
         if load_balancer_id not in self._haproxies:
             self._haproxies[load_balancer_id] = Haproxy(
-                load_balancer_id, self.config, self.supervisor, self.processes, self.reloads
+                load_balancer_id, self.config, self.supervisor, self.processes, self.versions, self.reloads
             )
         return self._haproxies[load_balancer_id]
 
@@ -88,7 +90,11 @@ class Agent:
         """The body of ``GET /info``."""
         return {
             **details.info(self.versions),
-            "extensions": [*EXTENSIONS, *([EXTENSION_L4] if self.l4.can_serve else [])],
+            "extensions": [
+                *EXTENSIONS,
+                *([EXTENSION_L4] if self.l4.can_serve else []),
+                *([EXTENSION_SCTP] if self.l4.can_serve_sctp else []),
+            ],
             "fence": self.state.fence,
             "generation": self.state.generation,
             "vrrp_state": self.vrrp_state(),
@@ -197,6 +203,7 @@ class Agent:
             base = self.config.base_path
             base.mkdir(parents=True, exist_ok=True)
             durable.write(base / "ping-wrapper.sh", _PING_WRAPPER, mode=0o755)
+            self._syslog.start()
             self.interfaces.restore()
             present = self.haproxies()
             self._not_serving = {one.service.name for one in present if one.live.exists()}
@@ -236,9 +243,12 @@ class Agent:
         for haproxy in list(self._haproxies.values()):
             haproxy.stop()
         self.lvs.stop()
+        self._syslog.stop()
 
     def _heard_of(self, service: Service, serves: bool) -> None:
         """From the supervisor's threads: a program died, or serves again."""
+        if service.name == SYSLOG:
+            return  # traffic flows without logs too
         if service.name == self.keepalived.service.name:
             if not serves:
                 LOG.error("keepalived died; this amphora is silent until it is back")

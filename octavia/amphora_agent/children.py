@@ -210,7 +210,8 @@ class _Child:
     def _run_once(self) -> int:
         service = self._service
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NOTIFY_SOCKET": str(service.notify_socket)}
-        argv = ("nsenter", f"--net={NETNS_PATH}", "--", *service.argv)
+        entering = ("nsenter", f"--net={NETNS_PATH}", "--") if service.in_netns else ()
+        argv = (*entering, *service.argv)
         try:
             process = self._processes.spawn(argv, output=self._write_end, env=environment)
         except OSError as error:

@@ -26,9 +26,11 @@ class AgentConfig:
     """Everything that the agent is told; field names are the options' names.
 
     :param haproxy_hard_stop_after: seconds that connections of before a reload may last.
+    :param haproxy_drain_limit: seconds that sessions of a removed member may last.
     :param heartbeat_interval: seconds between two heartbeats.
     :param agent_request_read_timeout: seconds until an idle or stuck connection is closed.
     :param supervisor: ``systemd`` in a virtual machine, ``children`` in a namespace or a container.
+    :param syslog_conf: run rsyslogd with this file; None where the amphora has a syslog of its own.
     """
 
     amphora_id: str
@@ -41,6 +43,7 @@ class AgentConfig:
     haproxy_cmd: str = "/usr/sbin/haproxy"
     keepalived_cmd: str = "/usr/sbin/keepalived"
     haproxy_hard_stop_after: int = 1800
+    haproxy_drain_limit: int = 300
     administrative_log_facility: int = 1
     controller_ip_port_list: tuple[tuple[str, int], ...] = ()
     heartbeat_interval: float = 10
@@ -50,6 +53,8 @@ class AgentConfig:
     agent_server_network_dir: Path = Path("/etc/octavia/interfaces")
     agent_request_read_timeout: int = 180
     supervisor: str = "systemd"
+    rsyslogd_cmd: str = "/usr/sbin/rsyslogd"
+    syslog_conf: Path | None = None
     loadbalancer_topology: str = "SINGLE"
 
     def __repr__(self) -> str:
@@ -98,6 +103,12 @@ def parse(text: str) -> AgentConfig:
     default, amphora, health = section("DEFAULT"), section("haproxy_amphora"), section("health_manager")
     agent, worker = section("amphora_agent"), section("controller_worker")
     amphora_id = agent.get("amphora_id", str, "")
+    supervisor = agent.get("supervisor", _one_of(SUPERVISORS), "systemd")
+    syslog_conf = agent.get("syslog_conf", str, "")
+    if syslog_conf and supervisor != "children":
+        raise BadConfiguration(
+            "[amphora_agent] syslog_conf needs supervisor = children: systemd runs syslog."
+        )
     if not amphora_id:
         raise BadConfiguration("[amphora_agent] amphora_id is missing: whose amphora is this?")
     usual = AgentConfig(amphora_id=amphora_id)
@@ -111,7 +122,12 @@ def parse(text: str) -> AgentConfig:
         bind_port=amphora.get("bind_port", _port, usual.bind_port),
         haproxy_cmd=amphora.get("haproxy_cmd", str, usual.haproxy_cmd),
         haproxy_hard_stop_after=agent.get("haproxy_hard_stop_after", _whole_seconds, 1800),
-        administrative_log_facility=agent.get("administrative_log_facility", _facility, 1),
+        haproxy_drain_limit=agent.get("haproxy_drain_limit", _whole_seconds, 300),
+        administrative_log_facility=agent.get(
+            "administrative_log_facility",
+            _facility,
+            default.get("syslog_log_facility", _local_facility, usual.administrative_log_facility),
+        ),
         controller_ip_port_list=health.get("controller_ip_port_list", _endpoints, ()),
         heartbeat_interval=health.get("heartbeat_interval", _seconds, usual.heartbeat_interval),
         heartbeat_key=health.get("heartbeat_key", str, None),
@@ -119,7 +135,8 @@ def parse(text: str) -> AgentConfig:
         agent_server_cert=agent.get("agent_server_cert", Path, usual.agent_server_cert),
         agent_server_network_dir=agent.get("agent_server_network_dir", Path, usual.agent_server_network_dir),
         agent_request_read_timeout=int(agent.get("agent_request_read_timeout", _seconds, 180.0)),
-        supervisor=agent.get("supervisor", _one_of(SUPERVISORS), usual.supervisor),
+        supervisor=supervisor,
+        syslog_conf=Path(syslog_conf) if syslog_conf else None,
         loadbalancer_topology=worker.get("loadbalancer_topology", _one_of(TOPOLOGIES), "SINGLE"),
     )
 
@@ -171,6 +188,14 @@ def _facility(raw: str) -> int:
     if raw not in tuple("01234567"):
         raise ValueError("should be a number from 0 to 7")
     return int(raw)
+
+
+def _local_facility(raw: str) -> int:
+    """oslo.log's way to say it, and the one by which controllers tell it (contract: section 12)."""
+    prefix, digit = raw[:-1].upper().removeprefix("LOG_"), raw[-1:]
+    if prefix != "LOCAL":
+        raise ValueError("should be one of LOG_LOCAL0 to LOG_LOCAL7")
+    return _facility(digit)
 
 
 def _seconds(raw: str) -> float:

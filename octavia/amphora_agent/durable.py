@@ -10,22 +10,33 @@ def write(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
 
     :raises OSError: the disk is full or read-only; the old file is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.writing")
-    data = content.encode() if isinstance(content, str) else content
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)  # the umask, or a leftover of another mode
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+    draft(beside, content, mode=mode)
     rename(beside, path)
 
 
+def draft(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
+    """Write a file for a later :func:`rename`: until then it need not survive the machine.
+
+    :raises OSError: the disk is full or read-only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # the umask, or a leftover of another mode
+        file.write(data)
+
+
 def rename(source: Path, target: Path) -> None:
-    """Rename within a directory, on the disk when this returns."""
+    """Rename within a directory; content and name are on the disk when this returns."""
+    _synchronise(source, os.O_RDONLY)
     os.replace(source, target)
-    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _synchronise(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _synchronise(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

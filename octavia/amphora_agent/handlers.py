@@ -109,7 +109,7 @@ class Handlers:
         return Response(200, self._agent.info())
 
     def details(self, request: Request) -> Response:
-        """Section 4; ``reloads`` counts HAProxy's reloads since the agent started, by reason."""
+        """Section 4; ``reloads`` counts HAProxy's reloads since the agent started, by cause."""
         del request
         running = [one for one in self._agent.haproxies() if one.is_running]
         body = {

@@ -4,10 +4,10 @@
 ``haproxy.cfg`` is always what *runs*: a change by runtime commands rewrites it too, because a reload
 forgets what the socket was told. What is only staged lies beside it as ``haproxy.cfg.staged``.
 
-The order makes every interruption harmless. Runtime commands come before the file: an interrupted
-change is seen as not done, and doing it again ends in a reload. A reload comes after the file, while a
-copy of the old one (``haproxy.cfg.previous``) says that the process may still run the older. Certificates
-are written right before the file that names them, and removed after it.
+The order makes every interruption harmless. Runtime commands come before the file, a reload after it. While
+either is under way ``haproxy.cfg.previous`` is there: an agent that starts beside it has a process that may
+run the one, the other or half of a change, and a reload makes that whole. Certificates are written right
+before the file that names them, and removed after it.
 
 Which commands make a change, or why none do, is not here: see :mod:`octavia.dataplane.haproxy.diff`.
 """
@@ -19,7 +19,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,14 +27,16 @@ from typing import Final
 from octavia.amphora_agent import durable, stats_socket
 from octavia.amphora_agent.certificates import CertificateDirectory, Files
 from octavia.amphora_agent.config import AgentConfig
+from octavia.amphora_agent.details import Versions
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import Service, ServiceFailed, Supervisor
-from octavia.dataplane.haproxy import certificates, diff, runtime
+from octavia.dataplane.haproxy import certificates, diff, runtime, values
 from octavia.dataplane.haproxy.certificates import CertificateChange
 from octavia.dataplane.haproxy.diff import RemoveServer
 from octavia.dataplane.haproxy.parse import parse
 from octavia.dataplane.haproxy.peer import peer_name
-from octavia.dataplane.haproxy.runtime import Verdict
+from octavia.dataplane.haproxy.reload import Cause, Reload
+from octavia.dataplane.haproxy.runtime import Command, Verdict
 from octavia.dataplane.haproxy.server import Server, ServerKey, all_servers
 from octavia.wire.agent import CertificateFile
 
@@ -43,12 +45,11 @@ LOG = logging.getLogger(__name__)
 # Both workers have the same listening socket: until the old one lets go of it, it may answer.
 OLD_WORKER_SECONDS: Final = 1.0
 NEW_WORKER_SECONDS: Final = 8.0  # for the new worker to answer, where the supervisor cannot tell
-RELOAD_REASONS: Final = 100  # that are counted apart: names of tenants' objects are in them
 OLD_PROCESSES: Final = 16  # that may still serve connections of before a reload
-DRAIN_SECONDS: Final = 300.0  # sessions of a removed member may last that long
 _POLL_SECONDS: Final = 0.01
 # Old controllers sent a directive that belongs to the agent. Its line stays, empty: lines are numbered.
 _GROUP = re.compile(r"^[ \t]+group[ \t].*", re.MULTILINE)
+_HTTP_CLIENT_SINCE: Final = (2, 6)
 _EMPTY_STATE: Final = "1\n# be_id be_name srv_id srv_name\n"  # HAProxy warns about a missing file
 
 
@@ -80,6 +81,7 @@ class Haproxy:
         config: AgentConfig,
         supervisor: Supervisor,
         processes: Processes,
+        versions: Versions,
         reloads: "Counter[str]",
     ) -> None:
         base = config.base_path
@@ -97,6 +99,7 @@ class Haproxy:
         self._config = config
         self._supervisor = supervisor
         self._processes = processes
+        self._versions = versions
         self._reloads = reloads
         # Members removed from traffic that HAProxy still knows: as they were, and since when.
         self._removed: dict[ServerKey, Server] = {}
@@ -188,9 +191,9 @@ class Haproxy:
         if not self.is_running:
             change = self._start_with_new(files)
         elif running is None:
-            change = self._reload_with_new("it was not known what runs", files)
+            change = self._reload_with_new(Reload(Cause.UNKNOWN, "it was not known what runs"), files)
         elif certificates_changed:
-            change = self._reload_with_new("a certificate has changed", files)
+            change = self._reload_with_new(Reload(Cause.CERTIFICATE, "a certificate has changed"), files)
         else:
             change = self._change_from(running, text, files)
         if files is not None:
@@ -220,13 +223,14 @@ class Haproxy:
         """
         self._write_own_files()
         if not self._supervisor.adopt(self.service):
+            self._previous.unlink(missing_ok=True)
             if self.live.exists():
                 self._run()
             return
         if self._previous.exists():
-            # The agent died between swapping the file and seeing the new worker.
+            # The agent died amid runtime commands, or between swapping the file and seeing the new worker.
             durable.write(self._new, self.live.read_text(encoding="utf-8"))
-            self._reload_with_new("the agent was interrupted during a reload")
+            self._reload_with_new(Reload(Cause.UNKNOWN, "the agent was interrupted during a change"))
 
     # --- members that were removed --------------------------------------------------------------
 
@@ -251,7 +255,7 @@ class Haproxy:
     def _delete_if_drained(self, removal: RemoveServer) -> None:
         key = removal.key
         since = self._draining_since.setdefault(key, time.monotonic())
-        if time.monotonic() - since > DRAIN_SECONDS:
+        if time.monotonic() - since > self._config.haproxy_drain_limit:
             LOG.warning("Closing the last sessions of removed member %s", key.server)
             self.ask(removal.at_limit.text)
         verdict = removal.deferred.verdict(answer := self.ask(removal.deferred.text))
@@ -300,10 +304,19 @@ class Haproxy:
             "no strict-limits",
             f"hard-stop-after {self._config.haproxy_hard_stop_after}s",
             f"mworker-max-reloads {OLD_PROCESSES}",
+            *self._without_system_cas(),
         )
         durable.write(self._own_file, "\n    ".join(own) + "\n")
         if not self._state_file.exists():
             durable.write(self._state_file, _EMPTY_STATE)
+
+    def _without_system_cas(self) -> Iterable[str]:
+        """HAProxy's own HTTP client is for Lua and updates of OCSP, which nothing here uses.
+
+        For it every process, also one that only validates, reads all CAs of the system: 20 ms.
+        """
+        if values.version(self._versions.haproxy or "0.0") >= _HTTP_CLIENT_SINCE:
+            yield "httpclient.ssl.verify none"
 
     def _validate(self, text: str, files: Files | None = None) -> None:
         """Leaves the text as the new one. :raises Invalid:"""
@@ -313,7 +326,7 @@ class Haproxy:
         if files is not None:
             candidate = self._new.with_name("haproxy.cfg.trial")
             durable.write(candidate, self.certificates.try_out(files, text))
-        durable.write(self._new, text)
+        durable.draft(self._new, text)
         result = self._processes.run(
             (
                 *(self._config.haproxy_cmd, "-c", "-L", peer_name(self._config.amphora_id)),
@@ -353,38 +366,51 @@ class Haproxy:
 
     def _change_from(self, running: str, wanted: str, files: Files | None = None) -> Change:
         verdict = diff.change(running, wanted, pending=self._removed)
-        if isinstance(verdict, diff.Reload):
-            return self._reload_with_new(verdict.reason, files)
-        secured: diff.Reload | CertificateChange = CertificateChange()
+        if isinstance(verdict, Reload):
+            return self._reload_with_new(verdict, files)
+        secured: Reload | CertificateChange = CertificateChange()
         if files is not None:
             directory = str(self.certificates.path)
             secured = certificates.change(wanted, directory, self.certificates.read(), files)
-        if isinstance(secured, diff.Reload):
-            return self._reload_with_new(secured.reason, files)
+        if isinstance(secured, Reload):
+            return self._reload_with_new(secured, files)
         servers = (command for one in verdict for command in one.commands)
+        self._previous.touch()  # not on the disk yet: a machine that dies takes the process along
         try:
-            for command in (*secured.first, *servers, *secured.last):
-                answer = stats_socket.ask(self.admin_socket, command.text, command.payload)
-                if command.verdict(answer) is not Verdict.DONE:
-                    raise _Unwilling(f"'{command.text}' was answered with '{answer}'")
+            self._tell((*secured.first, *servers, *secured.last))
         except (stats_socket.NoAnswer, _Unwilling) as error:
-            # The process is now half changed; only the whole file makes it whole again.
-            return self._reload_with_new(f"a change at runtime failed: {error}", files)
+            return self._reload_half_changed(
+                Reload(Cause.REFUSED, f"a change at runtime failed: {error}"), files
+            )
         self.certificates.write(files or {})
         durable.rename(self._new, self.live)
+        self._previous.unlink()
         self._removed.update(diff.removed(verdict, running))
         for key in all_servers(parse(wanted)):  # wanted again, so not to be deleted
             self._removed.pop(key, None)
             self._draining_since.pop(key, None)
         return Change("changed")
 
-    def _reload_with_new(self, reason: str, files: Files | None = None) -> Change:
+    def _tell(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            answer = stats_socket.ask(self.admin_socket, command.text, command.payload)
+            if command.verdict(answer) is not Verdict.DONE:
+                raise _Unwilling(f"'{command.text}' was answered with {answer[:200]!r}")
+
+    def _reload_half_changed(self, why: Reload, files: Files | None) -> Change:
+        """Only a whole file makes the process whole again; if not this one, the next one."""
+        try:
+            return self._reload_with_new(why, files)
+        except (Invalid, ServiceFailed):
+            self._previous.touch()
+            raise
+
+    def _reload_with_new(self, why: Reload, files: Files | None = None) -> Change:
         """Swap the file and let HAProxy read it; put the old one back if no new worker comes."""
         if not self.is_running:  # it has died since we looked
             return self._start_with_new(files)
-        known = reason in self._reloads or len(self._reloads) < RELOAD_REASONS
-        self._reloads[reason if known else "others"] += 1
-        LOG.info("Reloading HAProxy of %s: %s", self.load_balancer_id, reason)
+        self._reloads[why.cause.value] += 1
+        LOG.info("Reloading HAProxy of %s (%s): %s", self.load_balancer_id, why.cause.value, why.reason)
         before = self.live.read_text(encoding="utf-8")
         self._save_server_states(self._new.read_text(encoding="utf-8"))
         old_worker = stats_socket.worker_pid(self.admin_socket)
@@ -406,7 +432,7 @@ class Haproxy:
         # A start after a crash must not believe what checks found before this reload.
         durable.write(self._state_file, _EMPTY_STATE)
         self._forget_removed()
-        return Change("reloaded", reason)
+        return Change("reloaded", why.reason)
 
     def _await_other_worker_than(self, old: int | None) -> None:
         started = time.monotonic()

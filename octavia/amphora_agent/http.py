@@ -17,6 +17,7 @@ LOG = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024  # a configuration with thousands of members is about a megabyte
 SMALL_BODY_BYTES: Final = 256 * 1024
+_SURROGATE: Final = re.compile(r"\\u[dD]")
 
 Environ = Mapping[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -77,13 +78,20 @@ class Request:
 
     def body(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """The whole body. :param limit: bytes; more is a 413."""
-        length = self._environ.get("CONTENT_LENGTH") or ""
-        if length and (not length.isdigit() or int(length) > limit):
+        length = self._environ.get("CONTENT_LENGTH") or "0"
+        if not (length.isascii() and length.isdigit()):
+            raise framework_error(400, "Content-Length should be a number.")
+        if int(length) > limit:
             raise framework_error(413, f"The body may have at most {limit} bytes.")
-        stream = self._environ["wsgi.input"]
-        data: bytes = stream.read(int(length)) if length else stream.read(limit + 1)
-        if len(data) > limit:
-            raise framework_error(413, f"The body may have at most {limit} bytes.")
+        try:
+            data: bytes = self._environ["wsgi.input"].read(int(length))
+        except TimeoutError:
+            raise framework_error(408, "The body did not arrive in time.") from None
+        except ConnectionError:
+            data = b""  # nobody is there to be told
+        if len(data) < int(length):
+            # Half a configuration can be one that HAProxy likes.
+            raise framework_error(400, "The body ended early.")
         return data
 
     def text(self, limit: int = MAX_BODY_BYTES) -> str:
@@ -96,9 +104,12 @@ class Request:
     def json(self, limit: int = SMALL_BODY_BYTES) -> object:
         """The body as JSON."""
         try:
-            parsed: object = json.loads(self.body(limit))
+            text = self.body(limit).decode()
+            parsed: object = json.loads(text)
+            if _SURROGATE.search(text):
+                json.dumps(parsed, ensure_ascii=False).encode()  # half a pair can be written to no file
         except (ValueError, RecursionError):
-            raise framework_error(400, "The body should be JSON.") from None
+            raise framework_error(400, "The body should be JSON in UTF-8.") from None
         return parsed
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """UDP and SCTP listeners without IPVS: what is wanted, what is down, and the kernel's table made so.
 
-What is wanted is on the disk in ``l4.json`` (0600), and so comes back after a restart or a reboot. Members
-that are down leave the table at once, and conntrack forgets their flows: the next packet of a client
+What is wanted is on the disk in ``l4.json`` (0600), and so comes back after a restart or a reboot. While the
+table is made so, it is there as ``l4.json.new``: an agent that starts beside that may have a table of it.
+Members that are down leave the table at once, and conntrack forgets their flows: the next packet of a client
 goes to somebody else. What the rules look like is in :mod:`octavia.dataplane.l4.nftables`.
 """
 
@@ -10,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,6 +27,7 @@ from octavia.wire.heartbeat import ListenerReport, PoolReport
 LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+_UNTRACKED: Final = "The kernel of this amphora does not track SCTP."
 SERVICE: Final = "l4"  # its name among what serves or does not
 
 
@@ -40,6 +43,7 @@ class L4:
 
     def __init__(self, base_path: Path, processes: Processes, changed: Callable[[], None]) -> None:
         self._file = base_path / "l4.json"
+        self._new = base_path / "l4.json.new"
         self._table = Table(processes)
         self._changed = changed
         # Not the agent's: a member that dies must not wait for HAProxy's reload.
@@ -53,6 +57,11 @@ class L4:
     def can_serve(self) -> bool:
         """Are the programs here that it takes?"""
         return not l4_table.missing_programs()
+
+    @property
+    def can_serve_sctp(self) -> bool:
+        """Does the kernel know it as well?"""
+        return self.can_serve and l4_table.tracks_sctp()
 
     @property
     def is_wanted(self) -> bool:
@@ -87,12 +96,14 @@ class L4:
                 return False
             self._saved = False
             down = self._checker.watch(_watched(config))
+            durable.draft(self._new, json.dumps(config.to_json()))
             try:
                 self._install(config, down)
             except L4Refused:
                 self._checker.watch(_watched(self._config) if self._config else {})
+                self._new.unlink()
                 raise
-            durable.write(self._file, json.dumps(config.to_json()))
+            durable.rename(self._new, self._file)
             self._saved = True
             return True
 
@@ -102,21 +113,31 @@ class L4:
             try:
                 wanted = json.loads(self._file.read_text(encoding="utf-8"))
             except FileNotFoundError:
+                if self._new.exists():  # an earlier life ended before these were there for good
+                    self._refusing(self._table.remove)
+                    self._new.unlink()
                 return
-            config = self._served(wanted)
+            self._new.unlink(missing_ok=True)
+            # Another kernel may have been booted: what it can serve comes back at least.
+            config = self._served(wanted, without_sctp=not l4_table.tracks_sctp())
             self._install(config, self._checker.watch(_watched(config)))
+            self._saved = config == L4Config.from_json(wanted)
             # Of an earlier life, that ended between changing the table and ending flows.
             self._table.end_flows_but_to(nftables.targets(config))
 
-    def _served(self, wanted: object) -> L4Config:
+    def _served(self, wanted: object, *, without_sctp: bool = False) -> L4Config:
         try:
             config = L4Config.from_json(wanted)
         except BadModel as error:
             raise L4Refused(str(error)) from None
         if missing := l4_table.missing_programs():
             raise L4Refused(f"This amphora lacks {', '.join(missing)}, so it serves neither UDP nor SCTP.")
-        if any(one.protocol == "SCTP" for one in config.listeners) and not l4_table.tracks_sctp():
-            raise L4Refused("The kernel of this amphora does not track SCTP.")
+        others = tuple(one for one in config.listeners if one.protocol != "SCTP")
+        if without_sctp and others != config.listeners:
+            LOG.error("SCTP listeners do not come back: %s", _UNTRACKED)
+            return replace(config, listeners=others)
+        if others != config.listeners and not l4_table.tracks_sctp():
+            raise L4Refused(_UNTRACKED)
         return config
 
     def _remove(self) -> bool:
@@ -133,9 +154,8 @@ class L4:
     def _install(self, config: L4Config, down: frozenset[str]) -> None:
         """The kernel's table as wanted; then the flows end that have no place in it."""
         before, before_down = self._config, self._down
-        self._refusing(
-            lambda: self._table.replace(lambda present: nftables.render(config, down=down, present=present))
-        )
+        wanted = nftables.render(config, down=down, before=self._table.live)
+        self._refusing(lambda: self._table.become(wanted))
         self._config, self._down = config, down
         ways = nftables.flows(config)
         targets = nftables.targets(config, down=down)
@@ -177,7 +197,7 @@ class L4:
         if config is None or not config.enabled_listeners:
             return {}, []
         counters = self._refusing(self._table.counters)
-        flows = self._table.open_flows()
+        flows = self._table.open_flows(config.vips)
         listeners = {}
         for one in config.enabled_listeners:
 

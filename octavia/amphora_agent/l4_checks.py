@@ -6,7 +6,7 @@ members are. As with HAProxy, a member is believed to be well until it is asked 
 and its first failure counts at once; after that ``rise`` and ``fall`` decide.
 
 ``UDP-CONNECT`` sends an empty datagram: an ICMP error within the timeout is a failure, silence is not,
-since nobody can tell it from a server that does not answer empty questions.
+since nobody can tell it from a server that does not answer empty questions. ``SCTP`` begins a handshake.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from octavia.amphora_agent.sctp import INIT_ACK, IPPROTO_SCTP, Question
 from octavia.dataplane.l4.model import Check
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +32,9 @@ MOST_PROBES: Final = 256  # open at a time
 _MAX_STATUS_LINE: Final = 512
 _IP_RECVERR: Final = 11  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
 _IPV6_RECVERR: Final = 25
-PROBED: Final = ("UDP-CONNECT", "TCP", "HTTP")
+PROBED: Final = ("UDP-CONNECT", "TCP", "HTTP", "SCTP")
+_READ_FIRST: Final = ("UDP-CONNECT", "SCTP")  # what they ask goes out at once
+_MOST_BYTES: Final = 65535
 
 
 class Target(NamedTuple):
@@ -73,11 +76,16 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Probe:
-    """One question under way. :param lost: it could not even be sent."""
+    """One question under way.
+
+    :param lost: it could not even be sent.
+    :param question: of a check by SCTP.
+    """
 
     socket: socket.socket
     deadline: float
     lost: bool = False
+    question: Question | None = None
     answer: bytearray = field(default_factory=bytearray)
 
 
@@ -179,9 +187,11 @@ class Checker:
             check = one.target.check
             one.due = now + max(check.delay, LEAST_DELAY_SECONDS)
             one.probe = _Probe(made, now + max(check.timeout, LEAST_TIMEOUT_SECONDS))
-            events = selectors.EVENT_READ if check.type == "UDP-CONNECT" else selectors.EVENT_WRITE
+            events = selectors.EVENT_READ if check.type in _READ_FIRST else selectors.EVENT_WRITE
+            if check.type == "SCTP":
+                one.probe.question = Question.to(one.target.port)
             self._selector.register(made, events, one)
-            one.probe.lost = not _is_sent(one.target, made)
+            one.probe.lost = not _is_sent(one.target, one.probe)
 
     def _collect(self, events: Iterable[tuple[selectors.SelectorKey, int]]) -> bool:
         changed = False
@@ -209,10 +219,12 @@ class Checker:
             if number := probe.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(number, "")
             if check.type == "UDP-CONNECT":
-                probe.socket.recv(65535)  # whatever it answers, somebody is there
+                probe.socket.recv(_MOST_BYTES)  # whatever it answers, somebody is there
                 return True
             if check.type == "TCP":
                 return True
+            if probe.question is not None:
+                return _heard(one.target.address, probe.socket, probe.question)
             return self._talk(one, probe)
         except BlockingIOError:
             return None
@@ -267,12 +279,24 @@ def request(target: Target) -> bytes:
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii")
 
 
+_SOCKETS: Final = {"UDP-CONNECT": (socket.SOCK_DGRAM, 0), "SCTP": (socket.SOCK_RAW, IPPROTO_SCTP)}
+
+
+def _heard(address: str, raw: socket.socket, question: Question) -> bool | None:
+    """What a raw socket has heard; None if it was for others. :raises BlockingIOError: nothing more."""
+    while (answer := question.answer(raw.recv(_MOST_BYTES), address)) is None:
+        pass
+    if answer.chunk == INIT_ACK:
+        raw.send(question.end(answer))
+    return answer.chunk == INIT_ACK
+
+
 def _socket(target: Target) -> socket.socket:
     family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    kind = socket.SOCK_DGRAM if target.check.type == "UDP-CONNECT" else socket.SOCK_STREAM
-    made = socket.socket(family, kind)
+    kind, protocol = _SOCKETS.get(target.check.type, (socket.SOCK_STREAM, 0))
+    made = socket.socket(family, kind, protocol)
     made.setblocking(False)
-    if kind == socket.SOCK_DGRAM:
+    if kind != socket.SOCK_STREAM:
         # Else the kernel keeps for itself that a host or a network cannot be reached.
         level, option = (
             (socket.IPPROTO_IP, _IP_RECVERR)
@@ -283,12 +307,12 @@ def _socket(target: Target) -> socket.socket:
     return made
 
 
-def _is_sent(target: Target, made: socket.socket) -> bool:
+def _is_sent(target: Target, probe: _Probe) -> bool:
     """Without a route there is an error here, and none that the socket would remember."""
     try:
-        made.connect((target.address, target.port))
-        if target.check.type == "UDP-CONNECT":
-            made.send(b"")
+        probe.socket.connect((target.address, 0 if probe.question else target.port))
+        if target.check.type in _READ_FIRST:
+            probe.socket.send(probe.question.init if probe.question else b"")
     except BlockingIOError:  # connecting
         return True
     except OSError:

@@ -10,20 +10,21 @@ import logging
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import NETNS_PATH
-from octavia.dataplane.l4.nftables import TABLE, Flow, Named, Rendered, Target, remove
+from octavia.dataplane.l4.nftables import TABLE, Flow, Named, Rendered, Target, difference, remove
 
 LOG = logging.getLogger(__name__)
 
 _INSIDE: Final = ("nsenter", f"--net={NETNS_PATH}", "--")
 _NAME: Final = TABLE.partition(" ")[2]
 _PROGRAMS: Final = ("nft", "conntrack")
+_FAMILIES: Final = ("ipv4", "ipv6")
 _SCTP: Final = Path("/proc/sys/net/netfilter/nf_conntrack_sctp_timeout_established")
 
 
@@ -55,19 +56,32 @@ class Table:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._present: frozenset[Named] | None = None  # not known yet
+        self._live: Rendered | None = None  # as we made it; None while that is not known
 
-    def replace(self, render: Callable[[frozenset[Named]], Rendered]) -> None:
-        """Run one transaction.
+    @property
+    def live(self) -> Rendered | None:
+        """What it is; None if it may be anything."""
+        return self._live
 
-        :param render: makes it, given the objects that are there now.
+    def become(self, wanted: Rendered) -> None:
+        """One transaction: of the difference, or, where the kernel does not take that, of the whole table.
+
         :raises TableRefused: and then nothing has changed.
         """
-        if self._present is None:
-            self._present = self.present()
-        rendered = render(self._present)
-        self._run(rendered.text)
-        self._present = rendered.named
+        live, self._live = self._live, None
+        change = difference(live, wanted) if live is not None else None
+        if change is None or not self._is_taken(change):
+            self._run(wanted.replacing(self.present()))
+        self._live = wanted
+
+    def _is_taken(self, change: str) -> bool:
+        try:
+            if change:
+                self._run(change)
+        except TableRefused as error:
+            LOG.warning("The table is not what it was and is made anew: %s", error)
+            return False
+        return True
 
     def _run(self, text: str) -> None:
         try:
@@ -79,8 +93,8 @@ class Table:
 
     def remove(self) -> None:
         """After this there is none."""
+        self._live = None
         self._run(remove())
-        self._present = frozenset()
 
     def present(self) -> frozenset[Named]:
         """The named objects that are there; empty without a table."""
@@ -112,13 +126,13 @@ class Table:
     def end_flows_to(self, targets: Iterable[Target]) -> None:
         """Forget all flows of these members; their next packets are new flows to others."""
         for one in sorted(targets):
-            self._end_marked(one.mark, "ipv6" if ":" in one.address else "ipv4")
+            self._end_marked(one.mark, _family(one.address))
 
     def end_flows_but_to(self, targets: Iterable[Target]) -> None:
         """Forget all flows of whoever is none of these."""
         known = {one.mark for one in targets}
-        for mark in sorted({one.mark for one in self._flows()} - known):
-            for family in ("ipv4", "ipv6"):
+        for mark in sorted({one.mark for one in self._flows(_FAMILIES)} - known):
+            for family in _FAMILIES:
                 self._end_marked(mark, family)
 
     def _end_marked(self, mark: int, family: str) -> None:
@@ -127,9 +141,8 @@ class Table:
     def end_flows_through(self, ways: Iterable[Flow]) -> None:
         """Forget all flows that came in this way, translated or not."""
         for protocol, vip, port in sorted({(one.protocol.lower(), one.vip, one.port) for one in ways}):
-            family = "ipv6" if ":" in vip else "ipv4"
             which = ("--proto", protocol, "--orig-dst", vip, "--orig-port-dst", str(port))
-            self._conntrack("--delete", "--family", family, *which)
+            self._conntrack("--delete", "--family", _family(vip), *which)
 
     def _conntrack(self, *words: str) -> None:
         # It exits with 1 when there was nothing to delete, too.
@@ -137,12 +150,14 @@ class Table:
         if result.returncode and "0 flow entries" not in result.output:
             LOG.warning("conntrack %s: %s", " ".join(words), result.output.strip())
 
-    def open_flows(self) -> Counter[tuple[str, str, int]]:
+    def open_flows(self, vips: Iterable[str]) -> Counter[tuple[str, str, int]]:
         """Protocol, VIP and port to the number of flows that conntrack knows now."""
-        return Counter((one.protocol, one.vip, one.port) for one in self._flows())
+        # The kernel looks through the table of the whole machine each time: only for who is wanted.
+        families = sorted({_family(one) for one in vips})
+        return Counter((one.protocol, one.vip, one.port) for one in self._flows(families))
 
-    def _flows(self) -> Iterator[_Known]:
-        for family in ("ipv4", "ipv6"):
+    def _flows(self, families: Iterable[str]) -> Iterator[_Known]:
+        for family in families:
             argv = (*_INSIDE, "conntrack", "--dump", "--family", family)
             # There may be a hundred thousand lines: never all of them in memory.
             process = self._processes.spawn(argv, output=subprocess.PIPE)
@@ -152,6 +167,10 @@ class Table:
                     if (flow := _known(line)) is not None:
                         yield flow
             self._processes.wait(process)
+
+
+def _family(address: str) -> str:
+    return "ipv6" if ":" in address else "ipv4"
 
 
 def _known(line: bytes) -> _Known | None:

@@ -11,13 +11,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from octavia.amphora_agent import netns
 from octavia.dataplane.haproxy import metrics
 from octavia.dataplane.haproxy.prometheus import EXPORTER, PROXY
+from octavia.dataplane.haproxy.reload import Cause
 
 LOG = logging.getLogger(__name__)
 
@@ -34,10 +36,10 @@ class _NoAnswer(Exception):
 class MetricsProxy:
     """The thread that answers.
 
-    :param reloads: how often HAProxy has been reloaded since the agent's start.
+    :param reloads: HAProxy's reloads since the agent's start, counted by their causes.
     """
 
-    def __init__(self, reloads: Callable[[], int]) -> None:
+    def __init__(self, reloads: "Counter[str]") -> None:
         self._reloads = reloads
 
     def start(self) -> None:
@@ -80,7 +82,15 @@ class MetricsProxy:
             "octavia_loadbalancer_memory", "Load balancer memory utilization (percentage).", _memory()
         )
         yield from metrics.counter(
-            "octavia_loadbalancer_reloads_total", "Reloads since the start of its agent.", self._reloads()
+            "octavia_loadbalancer_reloads_total",
+            "Reloads since the start of its agent.",
+            self._reloads.total(),
+        )
+        yield from metrics.counters(
+            "octavia_loadbalancer_reloads_by_reason_total",
+            "Reloads since the start of its agent, by what made them necessary.",
+            "reason",
+            {cause.value: self._reloads[cause.value] for cause in Cause},
         )
 
 

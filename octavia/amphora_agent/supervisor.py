@@ -19,11 +19,12 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A program that runs inside the namespace ``amphora-haproxy`` for as long as it is wanted.
+    """A program that runs for as long as it is wanted.
 
     :param name: of its systemd unit, without ``.service``.
     :param argv: the program, in the foreground.
     :param unit_options: lines of the unit's ``[Service]`` section beside the usual ones.
+    :param in_netns: it runs inside the namespace ``amphora-haproxy``; else where the agent is.
     :param notifies: it says READY=1 on NOTIFY_SOCKET after start and reload (sd_notify).
     """
 
@@ -34,6 +35,7 @@ class Service:
     notify_socket: Path
     notifies: bool
     unit_options: tuple[str, ...] = ()
+    in_netns: bool = True
 
 
 class Supervisor(Protocol):

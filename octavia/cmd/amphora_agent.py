@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from octavia.amphora_agent import config as configuration
 from octavia.amphora_agent import netns
 from octavia.amphora_agent.processes import Processes
+from octavia.amphora_agent.syslog import SyslogHandler
 
 if TYPE_CHECKING:
     from octavia.amphora_agent.agent import MakeSupervisor
     from octavia.amphora_agent.config import AgentConfig
 
 DEFAULT_CONFIG_FILE = Path("/etc/octavia/amphora-agent.conf")
-SYSLOG_SOCKET = Path("/run/rsyslog/octavia/log")
 LOG = logging.getLogger("octavia.amphora_agent")
 
 
@@ -97,11 +97,8 @@ def _end_on_signals(end: "object") -> None:
 
 def _log(config: "AgentConfig") -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if config.use_syslog and SYSLOG_SOCKET.exists():
-        from logging.handlers import SysLogHandler  # noqa: PLC0415
-
-        facility = SysLogHandler.LOG_LOCAL0 + config.administrative_log_facility
-        handlers.append(SysLogHandler(str(SYSLOG_SOCKET), facility))
+    if config.use_syslog:
+        handlers.append(SyslogHandler(config.administrative_log_facility))
     logging.basicConfig(
         level=logging.DEBUG if config.debug else logging.INFO,
         format="%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s %(message)s",

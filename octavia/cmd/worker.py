@@ -39,15 +39,16 @@ def _settings(wiring: Wiring) -> WorkerSettings:
     if wiring.conf.controller_worker.compute_driver != COMPUTE_LOCAL:
         return from_config(wiring.conf, owner=wiring.owner)
     from octavia.drivers.local.process import MOUNT_AT  # noqa: PLC0415
+    from octavia.drivers.local.syslog import SYSLOG_CONF  # noqa: PLC0415
 
-    # Local amphorae keep their files where they may, and have neither systemd nor syslog.
+    # Local amphorae keep their files where they may, and have neither systemd nor an image's syslog.
     return from_config(
         wiring.conf,
         owner=wiring.owner,
         base_path=f"{MOUNT_AT}/lib",
         network_dir=f"{MOUNT_AT}/interfaces",
         supervisor="children",
-        log_socket=None,
+        syslog_conf=SYSLOG_CONF,
     )
 
 

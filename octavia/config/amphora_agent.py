@@ -5,7 +5,7 @@ from typing import Final
 
 from oslo_config import cfg
 
-from octavia.config.values import TLS_VERSIONS
+from octavia.config.values import TLS_VERSIONS, HostPortType
 
 GROUP: Final = "amphora_agent"
 
@@ -34,17 +34,23 @@ OPTIONS: Final = (
     ),
     cfg.ListOpt(
         "admin_log_targets",
+        item_type=HostPortType(),
         help="IP:port list for administrative logs; first is primary, rest failover; unset = no remote.",
     ),
-    cfg.ListOpt("tenant_log_targets", help="The same for tenant flow logs."),
+    cfg.ListOpt("tenant_log_targets", item_type=HostPortType(), help="The same for tenant flow logs."),
     cfg.IntOpt("user_log_facility", default=0, min=0, max=7, help="LOCALn number used by HAProxy flow logs."),
     cfg.IntOpt(
         "administrative_log_facility", default=1, min=0, max=7, help="LOCALn number used by amphora daemons."
     ),
     cfg.StrOpt("log_protocol", default="UDP", choices=["TCP", "UDP"], help="Transport used for forwarding."),
-    cfg.IntOpt("log_retry_count", default=5, help="Reconnect attempts to a log host."),
-    cfg.IntOpt("log_retry_interval", default=2, help="Seconds between them."),
-    cfg.IntOpt("log_queue_size", default=10000, help="Rsyslog queue length in messages."),
+    cfg.IntOpt(
+        "log_retry_count",
+        default=5,
+        min=-1,
+        help="Reconnect attempts to a log host; -1: for ever, without failover.",
+    ),
+    cfg.IntOpt("log_retry_interval", default=2, min=1, help="Seconds between them."),
+    cfg.IntOpt("log_queue_size", default=10000, min=1, help="Rsyslog queue length in messages."),
     cfg.StrOpt("logging_template_override", help="Controller path of a replacement rsyslog Jinja template."),
     cfg.BoolOpt(
         "forward_all_logs",
@@ -52,6 +58,20 @@ OPTIONS: Final = (
         help="Forward every system log (not tenant flows) to the admin targets.",
     ),
     cfg.BoolOpt("disable_local_log_storage", default=False, help="Write no log files in the amphora."),
+    cfg.IntOpt(
+        "haproxy_hard_stop_after",
+        default=1800,
+        min=1,
+        max=999999,
+        help="Seconds that connections of before a reload of HAProxy may last.",
+    ),
+    cfg.IntOpt(
+        "haproxy_drain_limit",
+        default=300,
+        min=1,
+        max=999999,
+        help="Seconds that sessions of a removed member may last.",
+    ),
     cfg.StrOpt("amphora_id", help="Set only in the file injected into the amphora, never by operators."),
     cfg.StrOpt(
         "amphora_udp_driver",

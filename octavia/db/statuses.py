@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from octavia.db import forms
 from octavia.db import tables as t
 from octavia.domain.statuses import OperatingStatus as O
 from octavia.domain.statuses import ProvisioningStatus as P
@@ -77,11 +78,17 @@ def settle_children(
     """
     gone: dict[str, list[str]] = defaultdict(list)
     settled: dict[str, list[str]] = defaultdict(list)
-    for name, object_id, is_leaving in tx.execute(_CHANGED, {"lb_id": load_balancer_id, "live": live}):
+    again: list[str] = []
+    for name, object_id, is_leaving, settled_at in tx.execute(
+        _CHANGED, {"lb_id": load_balancer_id, "live": live}
+    ):
         if is_leaving:
             gone[name].append(object_id)
         elif object_id not in failed:
             settled[name].append(object_id)
+            again += [object_id] if settled_at else []
+    if again:
+        forms.forget(tx, again)
     if gone:
         _remove(tx, _with_children(tx, {table: gone[table.name] for table in t.CHILDREN}))
         if gone[t.l7policy.name]:
@@ -337,7 +344,8 @@ def _of(table: sa.Table, load_balancer_id: str | sa.BindParameter[str]) -> sa.Co
 def _changed(table: sa.Table) -> sa.Select[Any]:
     """Ids of what is live now, or not rendered any more."""
     is_leaving = table.c.delete_requested.is_(sa.true())
-    return sa.select(sa.literal_column(f"'{table.name}'"), table.c.id, table.c.delete_requested).where(
+    what = (table.c.id, table.c.delete_requested, table.c.updated_at)
+    return sa.select(sa.literal_column(f"'{table.name}'"), *what).where(
         _of(table, _OF_LB),
         table.c.generation <= _LIVE,
         sa.or_(is_leaving, table.c.provisioning_status.in_(_SETTLING)),
@@ -421,6 +429,7 @@ def _remove(tx: sa.Connection, ids: Mapping[sa.Table, Iterable[str]]) -> None:
     for table in t.CHILDREN:
         delete(t.tags.c.resource_id, table)
         delete(t.status_reason.c.object_id, table)
+        delete(t.settled_form.c.object_id, table)
     delete(t.listener_cidr.c.listener_id, t.listener)
     delete(t.sni.c.listener_id, t.listener)
     delete(t.listener_statistics.c.listener_id, t.listener)

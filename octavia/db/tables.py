@@ -3,8 +3,8 @@
 
 Names of tables and columns follow contract/control-plane.md section 9 where a thing exists there,
 so that operators' SQL habits carry over. Ours in addition: ``generation`` columns, ``work``,
-``status_reason``, ``event``, ``reservation``. What upstream keeps in lookup tables of enumerated
-names are plain strings here: their values come from :mod:`octavia.domain`, which checks them.
+``status_reason``, ``settled_form``, ``event``, ``reservation``. What upstream keeps in lookup tables of
+enumerated names are plain strings here: their values come from :mod:`octavia.domain`, which checks them.
 
 No unique key forbids delete-then-create of the same port, address or monitor: the rules check
 clashes and ignore what is on its way out (``docs/decisions/0005-concurrent-updates.md``).
@@ -473,6 +473,14 @@ status_reason = _table(
     Column("since", Moment, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_try", Moment),
+)
+
+# What an object was when it last settled, until it has become something else: if it cannot, it goes on so.
+settled_form = _table(
+    "settled_form",
+    Column("object_id", String(36), primary_key=True),
+    Column("load_balancer_id", String(36), nullable=False, index=True),
+    Column("form", JSON, nullable=False),
 )
 
 event = _table(

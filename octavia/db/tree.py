@@ -5,6 +5,7 @@ The database's names for attributes are older than the API's; ``COLUMNS`` is the
 translates them.
 """
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from octavia.db import forms
 from octavia.db import tables as t
 from octavia.domain.errors import NotFound
 from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
@@ -60,6 +62,11 @@ class Kind:
     columns: Mapping[str, str]
     parse: Mapping[str, Callable[[Any], Any]]
 
+    @cached_property
+    def pick(self) -> Callable[[sa.RowMapping], tuple[Any, ...]]:
+        """The values of its columns in a row, in the order of ``columns``."""
+        return operator.itemgetter(*self.columns.values())
+
     # Built once: building a statement costs more than running it.
     @cached_property
     def insert(self) -> sa.Insert:
@@ -86,9 +93,10 @@ class Kind:
         return sa.select(t.pool.c.load_balancer_id).join(self.table, of_pool).where(wanted)
 
 
+# Looked up: with a thousand members, calling an enumeration is felt.
 _STATUS_PARSERS: Final = {
-    "provisioning_status": ProvisioningStatus,
-    "operating_status": OperatingStatus,
+    "provisioning_status": {one.value: one for one in ProvisioningStatus}.__getitem__,
+    "operating_status": {one.value: one for one in OperatingStatus}.__getitem__,
 }
 _ELSEWHERE: Final = {
     "tags",
@@ -180,18 +188,18 @@ def load(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
 
 
 def load_again(tx: sa.Connection, known: LoadBalancer) -> LoadBalancer | None:
-    """A tree that was read before, as it is now; None when it is gone.
+    """A tree that was read before, as the load balancer itself is now; None when it is gone.
 
     Every write of a tenant bumps the generation: with the same one, only statuses can differ, and those
-    below the load balancer stay the known ones.
+    below the load balancer stay the known ones. With another one, what is below it is not as it is now.
     """
-    found = tx.execute(_GENERATION, {"lb_id": known.id}).one_or_none()
-    if found is None or found.generation != known.generation:
-        return load(tx, known.id)
-    status = ProvisioningStatus(found.provisioning_status)
-    if status is ProvisioningStatus.DELETED:
+    found = tx.execute(_GENERATION, {"lb_id": known.id}).mappings().one_or_none()
+    if found is None or found["provisioning_status"] == ProvisioningStatus.DELETED:
         return None
-    return known if known.provisioning_status is status else replace(known, provisioning_status=status)
+    now = {**found, "provisioning_status": ProvisioningStatus(found["provisioning_status"])}
+    return (
+        known if all(getattr(known, name) == value for name, value in now.items()) else replace(known, **now)
+    )
 
 
 def lock(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer:
@@ -212,9 +220,11 @@ def load_balancer_id_of(tx: sa.Connection, kind: Kind, object_id: str) -> str | 
     return found
 
 
-_GENERATION = sa.select(t.load_balancer.c.generation, t.load_balancer.c.provisioning_status).where(
-    t.load_balancer.c.id == sa.bindparam("lb_id")
-)
+_GENERATION = sa.select(
+    t.load_balancer.c.generation,
+    t.load_balancer.c.provisioning_status,
+    t.load_balancer.c.delete_requested,
+).where(t.load_balancer.c.id == sa.bindparam("lb_id"))
 _LOCK = sa.select(t.load_balancer.c.id).where(t.load_balancer.c.id == sa.bindparam("lb_id")).with_for_update()
 _OF_LB: Final[sa.BindParameter[str]] = sa.bindparam("lb_id", type_=sa.String)
 _POOLS_OF_LB = sa.select(t.pool.c.id).where(t.pool.c.load_balancer_id == _OF_LB)
@@ -386,7 +396,7 @@ def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
 def _resource(
     kind: Kind, type_: type[_R], row: sa.RowMapping, tags: Mapping[str, list[str]], **more: Any
 ) -> _R:
-    values = {name: row[column] for name, column in kind.columns.items()}
+    values = dict(zip(kind.columns, kind.pick(row), strict=True))
     for name, parse in kind.parse.items():
         values[name] = parse(values[name])
     return type_(**values, tags=tuple(tags.get(row["id"], ())), **more)
@@ -469,6 +479,7 @@ def save(tx: sa.Connection, before: LoadBalancer, after: LoadBalancer) -> None:
     removes the row when it is live.
     """
     assert before.id == after.id
+    forms.remember(tx, before, after)
     changed = _changes(LOAD_BALANCER, before, after)
     if changed:
         tx.execute(LOAD_BALANCER.update, changed | {"row_ids": [after.id]})

@@ -288,7 +288,7 @@ _HEADER_NAME: Final = _only(_ALNUM + "!#$%&'*+,-.^_~`|")
 _HEADER_VALUE: Final = _only(_ALNUM + string.punctuation, also=" \t")
 _COOKIE_VALUE: Final = _only(_ALNUM + "".join(one for one in string.punctuation if one not in '";\\'))
 _DN_FIELD: Final = re.compile(r"[a-zA-Z][A-Za-z0-9-]*")
-_NUMBER: Final = re.compile(r"[0-9]+")
+_NUMBER: Final = re.compile(r"0*[0-9]{1,9}")  # there are some dozens of results
 _TRUE: Final = re.compile("true", re.IGNORECASE)
 _ANYTHING: Final = re.compile(".*", re.DOTALL)
 

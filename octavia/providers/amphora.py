@@ -15,7 +15,6 @@ from octavia.domain.tree import (
     Algorithm,
     Listener,
     LoadBalancer,
-    MonitorType,
     Pool,
     Protocol,
     Resource,
@@ -23,9 +22,6 @@ from octavia.domain.tree import (
 from octavia.providers import capabilities
 from octavia.providers.capabilities import Capability
 from octavia.providers.errors import UnsupportedOption
-
-# No amphora forwards these yet: a listener that is accepted and never opens would be worse.
-_NOT_FORWARDED: Final = frozenset({Protocol.SCTP})
 
 _READ: Final = frozenset({Protocol.HTTP, Protocol.TERMINATED_HTTPS})
 
@@ -42,16 +38,10 @@ def _refused(before: LoadBalancer | None, after: LoadBalancer) -> Iterator[str]:
     for one in every:
         if one is known.get(one.id):
             continue
-        if one.protocol in _NOT_FORWARDED:
-            yield f"{one.protocol} is not forwarded by amphorae of this release."
         if isinstance(one, Pool) and one.lb_algorithm is Algorithm.SOURCE_IP_PORT:
             yield "Amphorae do not balance by SOURCE_IP_PORT."
         if isinstance(one, Listener) and one.l7_policies and one.protocol not in _READ:
             yield f"L7 policies need a listener that reads requests; {one.protocol} is passed on unread."
-        if isinstance(one, Pool) and one.protocol in DATAGRAMS:
-            monitor = one.health_monitor
-            if monitor and monitor.type is MonitorType.SCTP and monitor is not known.get(monitor.id):
-                yield "Amphorae of this release do not ask members by SCTP."
     yield from _mixed_versions(before, after, known)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths, headers and payloads of the amphora agent's REST API (contract: amphora-agent.md).
 
-REST 1.0 as the contract has it, and five extensions that an agent names in its ``info``:
+REST 1.0 as the contract has it, and six extensions that an agent names in its ``info``:
 
 ``fence``
     A mutating request may carry the caller's fencing number; the agent refuses a lower one than it
@@ -16,6 +16,8 @@ REST 1.0 as the contract has it, and five extensions that an agent names in its 
 ``l4``
     And so do UDP and SCTP listeners, as :class:`octavia.dataplane.l4.model.L4Config`; named by an amphora
     that has what it takes to serve them without keepalived's LVS.
+``sctp``
+    Its kernel tracks SCTP; without it, ``l4`` is for UDP alone.
 
 Payloads are checked here for shape and addresses, so that no text of a request reaches a command line
 unparsed. Standard library only: the agent's memory is the tenant's.
@@ -38,6 +40,7 @@ EXTENSION_GENERATION: Final = "generation"
 EXTENSION_APPLY: Final = "apply"
 EXTENSION_CERTIFICATES: Final = "certificates"
 EXTENSION_L4: Final = "l4"
+EXTENSION_SCTP: Final = "sctp"
 EXTENSIONS: Final = (EXTENSION_FENCE, EXTENSION_GENERATION, EXTENSION_APPLY, EXTENSION_CERTIFICATES)
 
 CERTIFICATE_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.)){0,199}\.pem")
@@ -327,7 +330,7 @@ class Apply:
         """:raises BadPayload:"""
         body = _object(value, "the body")
         generation = body.get("generation")
-        if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
+        if not isinstance(generation, int) or isinstance(generation, bool) or not 0 <= generation < 2**63:
             raise BadPayload("generation should be a number from 0 on")
         return cls(
             generation=generation,

@@ -20,11 +20,16 @@ from octavia.worker.world import Known, World
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the database wants, and what it remembers of what was made."""
+    """What the database wants, and what it remembers of what was made.
+
+    :param overtaken: it was written to since it was known, and what is below ``lb`` was not read again:
+        enough to settle what was applied, and not to plan.
+    """
 
     lb: LoadBalancer
     amphorae: tuple[Amphora, ...]
     heard: Mapping[str, Heard] = field(default_factory=dict)
+    overtaken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +39,20 @@ class Observed:
     :param gone: amphorae whose server is absent or will never work, with the reason.
     :param member_networks: subnet to network, for the subnets that members name.
     :param unanswering: amphorae whose agent was called in this pass and could not be reached.
-    :param excluded: ids of objects that HAProxy refused in this pass.
+    :param troubles: what this pass has found that cannot be as wanted: :func:`octavia.worker.trouble.marks`.
     """
 
     now: datetime
     gone: Mapping[str, str] = field(default_factory=dict)
     member_networks: Mapping[str, str] = field(default_factory=dict)
     unanswering: frozenset[str] = frozenset()
-    excluded: frozenset[str] = frozenset()
+    troubles: frozenset[str] = frozenset()
 
 
 def load(database: Database, load_balancer_id: str, known: Desired | None = None) -> Desired | None:
     """The whole load balancer; None when it is gone.
 
-    :param known: as it was before in this pass; what has not been written to since is not read again.
+    :param known: as it was before in this pass; that is not read again.
     """
     with database.read() as tx:
         lb = tree.load_again(tx, known.lb) if known else tree.load(tx, load_balancer_id)
@@ -56,7 +61,7 @@ def load(database: Database, load_balancer_id: str, known: Desired | None = None
         rows = amphorae.of_load_balancer(tx, load_balancer_id)
         in_doubt = any(_doubtful(row) or row.replace_requested for row in rows)
         heard = amphorae.health(tx, load_balancer_id) if in_doubt else {}
-    return Desired(lb, rows, heard)
+    return Desired(lb, rows, heard, overtaken=known is not None and lb.generation != known.lb.generation)
 
 
 def observe(desired: Desired, world: World, known: Known) -> Observed:

@@ -29,9 +29,10 @@ from octavia.worker.steps.amphora import (
     Retire,
     UnplugNetworks,
 )
-from octavia.worker.steps.configuration import Push, UpdateAgentConfiguration, acknowledgement
+from octavia.worker.steps.configuration import Push, UpdateAgentConfiguration
 from octavia.worker.steps.contract import Step
 from octavia.worker.steps.load_balancer import ReleaseVip
+from octavia.worker.trouble import acknowledgement
 
 ROLES: Final = {
     Topology.SINGLE: (Role.STANDALONE,),
@@ -164,7 +165,7 @@ def _by_role(
     lb = desired.lb
     branches: list[BranchPlan] = []
     replacing = False
-    key = acknowledgement(configuration_key(lb, present, settings), observed.excluded)
+    key = acknowledgement(configuration_key(lb, present, settings), observed.troubles)
     for role in _replacement_order(desired):
         of_role = [row for row in present if row.role is role]
         kept = [row for row in of_role if row.replace_requested is None]
@@ -230,7 +231,7 @@ def _configured(
     behind = row.generation != desired.lb.generation or row.config_digest is None
     # Who serves learns of a replacement once, when that has its address: a keepalived that is left
     # without any peer in between forgets that it owns the VIP.
-    differs = row.config_digest != acknowledgement(key, observed.excluded)
+    differs = row.config_digest != acknowledgement(key, observed.troubles)
     new_peers = differs and _peers_known(desired)
     if behind or new_peers or steps or row.unreachable_since:
         steps.append(Push(key))

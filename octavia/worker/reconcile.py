@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octavia.db import events, explain, statuses, work
+from octavia.db import events, explain, forms, statuses, work
 from octavia.db.engine import Connection, Database
 from octavia.db.statuses import REPLACING, Reason
 from octavia.db.work import Lease
@@ -40,7 +40,7 @@ from octavia.worker.plan import (
     plan,
 )
 from octavia.worker.settings import WorkerSettings
-from octavia.worker.steps.configuration import acknowledgement
+from octavia.worker.trouble import Trouble, acknowledgement, marks
 from octavia.worker.world import Branch, Known, World
 
 LOG = logging.getLogger(__name__)
@@ -71,17 +71,17 @@ class Pass:
     :param further: the load balancer got nearer to what is wanted.
     :param looked_again: an amphora turned out to be out of reach, and compute was asked about it.
     :param unanswering: amphorae that turned out to be.
-    :param excluded: objects that are not as wanted, with a sentence that says why.
-    :param unfetched: those among them whose certificates cannot be had or used.
+    :param applied: the tree of that generation.
+    :param troubles: objects that are not as wanted.
     """
 
     lease: Lease
     generation: int | None = None
+    applied: LoadBalancer | None = None
     further: bool = False
     looked_again: bool = False
     unanswering: set[str] = field(default_factory=set)
-    excluded: dict[str, str] = field(default_factory=dict)
-    unfetched: dict[str, bool] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -116,11 +116,12 @@ class Reconciler:
             if desired is None:
                 self._write(this, lambda tx: work.finish(tx, this.lease))
                 return
-            if this.generation not in (None, desired.lb.generation):
+            if desired.overtaken:
                 # Settle what is live before the next write, so that steady writes starve nobody.
                 self._settle(this, (), desired)
                 return
             this.generation = desired.lb.generation
+            this.applied = desired.lb
             try:
                 outcomes = self._round(this, desired)
             except Transient as error:
@@ -148,10 +149,11 @@ class Reconciler:
         self._put_back(this, [Wait(0, "A long pass goes on")])
 
     def _round(self, this: Pass, desired: Desired) -> list[Outcome]:
+        assert not desired.overtaken
         observed = replace(
             observe(desired, self._world, self._known),
             unanswering=frozenset(this.unanswering),
-            excluded=frozenset(this.excluded),
+            troubles=marks(this.troubles),
         )
         branches = plan(desired, observed, self._plan_settings)
         if not branches:
@@ -175,8 +177,7 @@ class Reconciler:
             lb=desired.lb,
             amphora=row,
             peers=tuple(row for row in desired.amphorae if row.is_peer),
-            excluded=this.excluded,
-            unfetched=this.unfetched,
+            troubles=this.troubles,
         )
 
     def _delete_if_gone(self, this: Pass, desired: Desired) -> bool:
@@ -211,9 +212,11 @@ class Reconciler:
         def change(tx: Connection) -> None:
             generation = work.guard(tx, this.lease)
             if live is not None:
-                statuses.settle_children(tx, lb.id, live, now, failed=this.excluded)
+                statuses.settle_children(tx, lb.id, live, now, failed=this.troubles)
                 statuses.observed(tx, lb.id, live)
                 self._fail_refused(tx, this, desired, now)
+                if generation != live == this.generation and this.applied is not None:
+                    forms.applied(tx, this.applied, failed=this.troubles)
             if not complete or live is None:
                 self._not_yet(tx, this, desired, unfinished, live, now, overtaken=generation != lb.generation)
             elif generation != live:
@@ -238,7 +241,7 @@ class Reconciler:
     def _is_complete(self, this: Pass, desired: Desired) -> bool:
         """Every amphora that there should be serves the newest generation, and no other is there."""
         key = acknowledgement(
-            configuration_key(desired.lb, desired.amphorae, self._plan_settings), this.excluded
+            configuration_key(desired.lb, desired.amphorae, self._plan_settings), marks(this.troubles)
         )
         return sorted(row.role for row in desired.amphorae) == sorted(ROLES[desired.lb.topology]) and all(
             row.is_serving
@@ -258,8 +261,8 @@ class Reconciler:
             events.record(tx, lb.id, now, f"Generation {lb.generation} is live")
         statuses.settle_load_balancer(tx, lb.id, now)
         if reasons:
-            statuses.clear_reasons(tx, lb.id, keep=this.excluded)
-        if this.excluded:
+            statuses.clear_reasons(tx, lb.id, keep=this.troubles)
+        if this.troubles:
             # Everything else is live; what was refused is tried again, ever more seldom.
             work.put_back(tx, this.lease, now + self._retry_delay(this, _REFUSED_RETRY_S), further=False)
         else:
@@ -275,9 +278,8 @@ class Reconciler:
 
     def _fail_refused(self, tx: Connection, this: Pass, desired: Desired, now: datetime) -> None:
         for resource in desired.lb.walk():
-            if resource.id in this.excluded:
-                code = "CERTIFICATE" if resource.id in this.unfetched else "REFUSED"
-                reason = Reason(code, this.excluded[resource.id])
+            if trouble := this.troubles.get(resource.id):
+                reason = Reason(trouble.code, trouble.sentence)
                 next_try = now + self._retry_delay(this, _REFUSED_RETRY_S)
                 statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now, next_try)
 

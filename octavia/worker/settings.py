@@ -3,12 +3,15 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from oslo_config import cfg
 
+from octavia.dataplane.cloud_init import rsyslog
 from octavia.dataplane.cloud_init.agent_conf import AgentConf
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.dataplane.keepalived.render import KeepalivedSettings
+from octavia.domain.errors import Terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class WorkerSettings:
     :param unreachable: how long an amphora may be out of reach until it is given up.
     :param replacement_shown: how long a replacement shows PENDING_UPDATE at least, for pollers.
     :param replacement_hidden: when a replacement that takes long shows ACTIVE again.
+    :param rsyslog_conf: what a new amphora's syslog does with logs.
     """
 
     owner: str
@@ -36,6 +40,7 @@ class WorkerSettings:
     agent: AgentConf
     haproxy: HaproxySettings = field(default_factory=HaproxySettings)
     keepalived: KeepalivedSettings = field(default_factory=KeepalivedSettings)
+    rsyslog_conf: bytes = rsyslog.render(rsyslog.RsyslogSettings())
 
 
 def from_config(
@@ -45,14 +50,15 @@ def from_config(
     base_path: str | None = None,
     network_dir: str | None = None,
     supervisor: str = "systemd",
-    log_socket: str | None = "/run/rsyslog/octavia/log",
+    syslog_conf: str | None = None,
 ) -> WorkerSettings:
     """The settings of a process, out of its octavia.conf.
 
     :param base_path: data directory in the amphora, where the compute driver wants another one.
     :param network_dir: directory of interface files in the amphora, likewise.
     :param supervisor: who runs HAProxy in the amphora: ``systemd`` or ``children``.
-    :param log_socket: where the amphora's syslog listens; None if it has none.
+    :param syslog_conf: file in the amphora with which its agent runs a syslog; None: it has one.
+    :raises Terminal: the operator's template of rsyslog's configuration is of no use.
     """
     worker, amphora, vrrp = conf.controller_worker, conf.haproxy_amphora, conf.keepalived_vrrp
     agent, health = conf.amphora_agent, conf.health_manager
@@ -81,6 +87,9 @@ def from_config(
             agent_tls_protocol=agent.agent_tls_protocol,
             agent_request_read_timeout_s=agent.agent_request_read_timeout,
             supervisor=supervisor,
+            syslog_conf=syslog_conf,
+            haproxy_hard_stop_after_s=agent.haproxy_hard_stop_after,
+            haproxy_drain_limit_s=agent.haproxy_drain_limit,
         ),
         haproxy=HaproxySettings(
             base_path=base,
@@ -95,7 +104,6 @@ def from_config(
             connection_logging=amphora.connection_logging,
             user_log_facility=agent.user_log_facility,
             administrative_log_facility=agent.administrative_log_facility,
-            log_socket=log_socket,
             ping_command=f"{base}/ping-wrapper.sh",
             default_listener_ciphers=conf.api_settings.default_listener_ciphers,
             default_pool_ciphers=conf.api_settings.default_pool_ciphers,
@@ -110,4 +118,25 @@ def from_config(
             # An upstream agent keeps no such file, and keepalived starts without it all the same.
             track_file=supervisor == "children",
         ),
+        rsyslog_conf=_rsyslog_conf(agent),
     )
+
+
+def _rsyslog_conf(agent: cfg.ConfigOpts.GroupAttr) -> bytes:
+    settings = rsyslog.RsyslogSettings(
+        tenant_log_targets=tuple(rsyslog.Target(*one) for one in agent.tenant_log_targets or ()),
+        admin_log_targets=tuple(rsyslog.Target(*one) for one in agent.admin_log_targets or ()),
+        user_log_facility=agent.user_log_facility,
+        administrative_log_facility=agent.administrative_log_facility,
+        log_protocol=agent.log_protocol,
+        log_retry_count=agent.log_retry_count,
+        log_retry_interval=agent.log_retry_interval,
+        log_queue_size=agent.log_queue_size,
+        forward_all_logs=agent.forward_all_logs,
+        disable_local_log_storage=agent.disable_local_log_storage,
+    )
+    path = agent.logging_template_override
+    try:
+        return rsyslog.render(settings, Path(path).read_text(encoding="utf-8") if path else None)
+    except (OSError, UnicodeDecodeError, rsyslog.BadTemplate) as why:
+        raise Terminal(f"[amphora_agent] logging_template_override = {path} cannot be used: {why}") from why

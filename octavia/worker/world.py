@@ -2,15 +2,16 @@
 """What a pass works with: the drivers, the clock, and the branch of one amphora."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from octavia.db import amphorae, events, work
+from octavia.db import amphorae, events, forms, work
 from octavia.db.engine import Connection, Database
 from octavia.db.work import Lease
 from octavia.domain.clock import Clock
+from octavia.domain.forms import Form
 from octavia.domain.tree import Amphora, LoadBalancer
 from octavia.drivers.amphora.contract import AgentInfo, AmphoraDriver
 from octavia.drivers.certificates.contract import AmphoraCertificates
@@ -18,6 +19,7 @@ from octavia.drivers.certificates.tenant import NoStore, TenantCertificates
 from octavia.drivers.compute.contract import ComputeDriver
 from octavia.drivers.network.contract import NetworkDriver, Subnet
 from octavia.worker.settings import WorkerSettings
+from octavia.worker.trouble import Trouble
 
 _T = TypeVar("_T")
 
@@ -48,9 +50,7 @@ class Branch:
 
     :param amphora: its row as of the last step; None before the first.
     :param peers: all amphorae of the load balancer that talk to each other.
-    :param excluded: ids of objects that are not as wanted, with a sentence that says why.
-    :param unfetched: those whose certificates cannot be had or used; True: they go on with what the amphora
-        has.
+    :param troubles: objects that are not as wanted, by their ids; shared with the other branches.
     """
 
     database: Database
@@ -61,8 +61,8 @@ class Branch:
     lb: LoadBalancer
     amphora: Amphora | None
     peers: tuple[Amphora, ...]
-    excluded: dict[str, str]
-    unfetched: dict[str, bool] = field(default_factory=dict)
+    troubles: dict[str, Trouble]
+    _forms: dict[str, Form] | None = None
 
     @property
     def row(self) -> Amphora:
@@ -100,6 +100,13 @@ class Branch:
         """The amphora has an interface on one more network."""
         networks = tuple(sorted({*self.row.plugged_networks, network_id}))
         self.amphora = replace(self.row, plugged_networks=networks)
+
+    def settled_forms(self) -> Mapping[str, Form]:
+        """The last good forms of objects that have another now; nobody asks while nothing is refused."""
+        if self._forms is None:
+            with self.database.read() as tx:
+                self._forms = forms.of_load_balancer(tx, self.lb.id)
+        return self._forms
 
     def time_left(self) -> timedelta:
         """Until the lease ends."""

@@ -136,12 +136,12 @@ def test_a_listener_that_terminates_tls_needs_a_certificate(api: Api, lb: Any) -
     assert "default_tls_container_ref" in fault
 
 
-@pytest.mark.parametrize("protocol", ["SCTP"])
-def test_what_amphorae_cannot_do_yet_is_501_and_stores_nothing(api: Api, lb: Any, protocol: str) -> None:
-    fault = refused(api, "/listeners", "listener", 501, **http(lb, protocol=protocol))
+def test_what_amphorae_cannot_do_is_501_and_stores_nothing(api: Api, lb: Any) -> None:
+    body = {"loadbalancer_id": lb["id"], "protocol": "TCP", "lb_algorithm": "SOURCE_IP_PORT"}
+    fault = refused(api, "/pools", "pool", 501, **body)
     assert fault.startswith("Provider 'amphora' does not support a requested option: ")
-    assert protocol in fault
-    assert api.get("/listeners")["listeners"] == []
+    assert "SOURCE_IP_PORT" in fault
+    assert api.get("/pools")["pools"] == []
 
 
 @pytest.mark.parametrize(

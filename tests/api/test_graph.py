@@ -154,7 +154,7 @@ def test_a_plain_create_has_empty_lists(api: Api) -> None:
         ({"listeners": [listener(allowed_cidrs=["2001:db8::/32"])]}, 400, "2001:db8::/32"),
         ({"listeners": [listener(protocol="HTTPS", default_pool=POOL)]}, 400, "'HTTPS'"),
         ({"listeners": [listener(protocol="PROMETHEUS", default_pool=POOL)]}, 400, "PROMETHEUS"),
-        ({"listeners": [listener(protocol="SCTP")]}, 501, "SCTP"),
+        ({"listeners": [listener(protocol="SCTP", default_pool=POOL)]}, 400, "SCTP"),
         ({"listeners": [listener(l7policies="x")]}, 400, "Value should be a list"),
         ({"listeners": [listener(l7policies=[5])]}, 400, "Value should be an object"),
         ({"listeners": [listener(l7policies=[{}])]}, 400, "Mandatory field missing"),

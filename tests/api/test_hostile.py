@@ -271,3 +271,36 @@ def test_any_identifier(api: Api, identifier: str, method: str) -> None:
         code = send(api, method, path.format(**dict.fromkeys(names, text)), b"{}")
         # Every project has quotas, whether it exists or not.
         assert code >= 400 or (method == "GET" and path.startswith("/quotas"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/l7policies/{policy}/rules/{rule}", {"rule": {"value": "a\x1b[31m"}}),
+        ("/l7policies/{policy}/rules/{rule}", {"rule": {"value": "a\x85b", "compare_type": "REGEX"}}),
+        ("/l7policies/{policy}/rules/{rule}", {"rule": {"type": "HEADER", "key": "a\x7f", "value": "b"}}),
+        (
+            "/l7policies/{policy}/rules/{rule}",
+            {"rule": {"type": "SSL_VERIFY_RESULT", "compare_type": "EQUAL_TO", "value": "9" * 10}},
+        ),
+        ("/pools/{pool}", {"pool": {"session_persistence": {"type": "APP_COOKIE", "cookie_name": "sïd"}}}),
+        ("/healthmonitors/{monitor}", {"healthmonitor": {"expected_codes": "500-200"}}),
+        ("/healthmonitors/{monitor}", {"healthmonitor": {"expected_codes": "200,000"}}),
+    ],
+)
+def test_what_no_proxy_could_be_told_is_refused_at_once(
+    path: str, body: Any, api: Api, ids: dict[str, str]
+) -> None:
+    assert send(api, "PUT", path.format(**ids), json.dumps(body).encode()) == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/l7policies/{policy}/rules/{rule}", {"rule": {"value": '"a\tb"'}}),
+        ("/pools/{pool}", {"pool": {"session_persistence": {"type": "APP_COOKIE", "cookie_name": "o'sid"}}}),
+        ("/healthmonitors/{monitor}", {"healthmonitor": {"expected_codes": "200-200"}}),
+    ],
+)
+def test_what_is_odd_and_can_be_told_is_taken(path: str, body: Any, api: Api, ids: dict[str, str]) -> None:
+    assert send(api, "PUT", path.format(**ids), json.dumps(body).encode()) == 200

@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from octavia.dataplane.haproxy.diff import AddServer, Reload, RemoveServer, RuntimeChange, change, removed
+from octavia.dataplane.haproxy.diff import AddServer, RemoveServer, RuntimeChange, change, removed
 from octavia.dataplane.haproxy.parse import parse
+from octavia.dataplane.haproxy.reload import Reload
 from octavia.dataplane.haproxy.runtime import (
     SHOW_POOLS,
     RowType,
@@ -126,6 +128,8 @@ def picture(haproxy: Haproxy) -> dict[str, dict[str, str]]:
     seen = {}
     for row in table.rows:
         kept = {name: word for name, word in row.items() if name not in INCIDENTAL}
+        if kept["srv_check_addr"] == "0.0.0.0":  # HAProxy's own word for none
+            kept["srv_check_addr"] = "-"
         kept["srv_admin_state"] = str(int(row["srv_admin_state"]) & ~4)
         # Configured, enabled, paused; they mean something only where there is a check.
         checking = int(row["srv_check_state"]) & 0b1110
@@ -142,6 +146,10 @@ def picture(haproxy: Haproxy) -> dict[str, dict[str, str]]:
         words = line.split()
         if words and words[0] in seen:
             seen[words[0]].update(purge_delay=words[5], idle_limit=words[11])
+    for line in haproxy.ask("show acl").splitlines():
+        if (number := line.split()[:1]) and number[0].isdigit():
+            patterns = haproxy.ask(f"show acl #{number[0]}").splitlines()
+            seen[f"acl/{number[0]}"] = {"patterns": str([one.partition(" ")[2] for one in patterns])}
     return seen
 
 
@@ -154,7 +162,8 @@ def random_members(rng: random.Random) -> tuple[Member, ...]:
             admin_state_up=rng.random() < 0.7,
             # What cannot change at runtime stays what it is, and differs between members.
             backup=number == 3,
-            monitor_port=8050 if number == 4 else None,
+            monitor_port=rng.choice([None, 8050, 8051]),
+            monitor_address=rng.choice([None, "10.1.0.9", "2001:db8::9"]),
             address="2001:db8::5" if number == 5 else f"10.1.0.{number}",
         )
         for number in numbers
@@ -214,6 +223,30 @@ def test_an_added_member_that_is_dead_is_found_out(base: Path) -> None:
             return any(one.server == member_id(2) and one.status.startswith("DOWN") for one in rows)
 
         eventually(down)
+
+
+@pytest.mark.parametrize("elsewhere", [{"monitor_port": 9999}, {"monitor_address": "192.0.2.9"}])
+def test_a_check_goes_elsewhere_and_comes_back_to_its_member(elsewhere: dict[str, Any], base: Path) -> None:
+    checks = monitor(MonitorType.TCP, delay=1, timeout=1, max_retries=1, max_retries_down=1)
+    quick = load_balancer(
+        (listener(protocol=Protocol.TCP), pool(protocol=Protocol.TCP, health_monitor=checks))
+    )
+    usual, moved = with_members(quick, member(1)), with_members(quick, member(1, **elsewhere))
+    texts = [rendered(lb, base).text for lb in (usual, moved)]
+
+    def status() -> str:
+        rows = parse_stat(haproxy.ask(SHOW_POOLS))
+        return next(one.status for one in rows if one.server == member_id(1)).split()[0]
+
+    with running(texts[0], base) as haproxy:
+        apply(haproxy, *texts)
+        eventually(lambda: status() == "DOWN", within=20)
+        apply(haproxy, *reversed(texts))
+        eventually(lambda: status() == "UP", within=20)
+        # Its own address is wherever it moves, also after all this.
+        gone = rendered(with_members(quick, member(1, address="192.0.2.9")), base).text
+        apply(haproxy, texts[0], gone)
+        eventually(lambda: status() == "DOWN", within=20)
 
 
 def test_a_cookie_still_leads_to_its_member_after_others_came_and_went(base: Path) -> None:

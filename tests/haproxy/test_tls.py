@@ -12,15 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from octavia.dataplane.haproxy import certificates
-from octavia.dataplane.haproxy.diff import Reload, change
+from octavia.dataplane.haproxy.diff import change
 from octavia.dataplane.haproxy.parse import parse
+from octavia.dataplane.haproxy.reload import Reload
 from octavia.dataplane.haproxy.runtime import Verdict
 from octavia.domain.tree import LoadBalancer
 from octavia.drivers.certificates.noop import NoopTenantCertificates
 from octavia.drivers.certificates.tenant_memory import MemoryTenantCertificates
 from tests import pki
 from tests.haproxy.live import Haproxy, check, directory, needs_haproxy, needs_root, rendered, running
-from tests.unit.dataplane.samples import LB, listener_id, load_balancer, member, member_id, pool
+from tests.unit.dataplane.samples import LB, listener_id, load_balancer, member, pool, pool_id
 from tests.unit.dataplane.tls_samples import secure_pool, site, store, tls_samples
 
 pytestmark = [pytest.mark.haproxy, needs_haproxy]
@@ -50,6 +51,16 @@ def test_ciphers_that_only_haproxy_can_judge_are_the_listeners_fault(ciphers: st
     result = check(made.text, base)
     assert result.returncode != 0
     assert made.blame(result.stderr) == listener_id(1), result.stderr
+
+
+@pytest.mark.parametrize("ciphers", ["NO-SUCH-CIPHER", "TLS_NO_SUCH_SUITE"])
+def test_ciphers_towards_members_are_the_pools_fault(ciphers: str, base: Path) -> None:
+    lb = load_balancer((site(), secure_pool(tls_ciphers=ciphers, members=(member(1), member(2)))))
+    made = rendered(lb, base)
+    pki.write(base / "certs" / LB, pki.files(made, store()))
+    result = check(made.text, base)
+    assert result.returncode != 0
+    assert made.blame(result.stderr) == pool_id(1), result.stderr
 
 
 def prepared(lb: LoadBalancer, base: Path, kept: MemoryTenantCertificates) -> tuple[str, Files]:
@@ -206,4 +217,4 @@ def test_haproxy_takes_what_a_tenant_wrote_about_tls_or_names_the_object(
         pki.write(base / "certs" / LB, pki.files(made, kept))
         result = check(made.text, base)
     if result.returncode:
-        assert made.blame(result.stderr) in (listener_id(1), member_id(1)), result.stderr
+        assert made.blame(result.stderr) in (listener_id(1), pool_id(1)), result.stderr

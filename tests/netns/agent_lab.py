@@ -222,7 +222,7 @@ loadbalancer_topology = {topology}
                 return True
             return False
 
-        assert eventually(accepts, within=10, every=0.002), self.log.read_text()
+        assert eventually(accepts, within=60, every=0.01), self.log.read_text()
         return time.monotonic() - self.started_at
 
     def attach_vip(self) -> None:

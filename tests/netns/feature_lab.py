@@ -20,6 +20,7 @@ from octavia.domain.tree import AdditionalVip, Listener, LoadBalancer, Member, P
 from octavia.drivers.amphora.contract import Applied, Configuration
 from octavia.drivers.network.contract import FixedIp, Network, Port, Subnet
 from octavia.health.derive import derive
+from octavia.wire.heartbeat import Heartbeat
 from tests.netns.agent_lab import VIP, AgentProcess, Lab, eventually, ip, opened_lab
 from tests.unit.dataplane.samples import load_balancer, member
 
@@ -297,7 +298,11 @@ class World:
     def statuses(self) -> dict[str, str]:
         """Operating statuses by id, derived from the newest heartbeat as the health manager does."""
         report = self.lab.latest(self.amphora)
-        if report is None or report.generation != self._generation:
+        return self.statuses_of(report) if report is not None else {}
+
+    def statuses_of(self, report: Heartbeat) -> dict[str, str]:
+        """Those that a heartbeat leads to; none if it is not of the newest generation."""
+        if report.generation != self._generation:
             return {}
         lb = self.lb
         seen = SeenLoadBalancer(lb.id, lb.admin_state_up, "ACTIVE", "?", False, (self._generation, 0, 0))

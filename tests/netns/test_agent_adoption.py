@@ -15,6 +15,7 @@ import pytest
 
 from octavia.amphora_agent import stats_socket
 from octavia.amphora_agent.config import AgentConfig
+from octavia.amphora_agent.details import Versions
 from octavia.amphora_agent.haproxy import Change, Haproxy, Invalid
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import Service, ServiceFailed
@@ -80,7 +81,9 @@ class World:
 
     def restarted_agent(self) -> Haproxy:
         self.reloads: Counter[str] = Counter()
-        return Haproxy(LB, self.config, self.outside, Processes(), self.reloads)
+        processes = Processes()
+        versions = Versions(processes, self.config.haproxy_cmd, self.config.keepalived_cmd)
+        return Haproxy(LB, self.config, self.outside, processes, versions, self.reloads)
 
     def servers(self) -> set[str]:
         rows = [line.split() for line in self.agent.ask("show servers state").splitlines()]
@@ -133,6 +136,35 @@ def test_a_change_at_runtime_that_was_interrupted_is_finished(world: World) -> N
     assert change.action == "reloaded"
     assert "a change at runtime failed" in (change.reason or "")
     assert world.servers() == {"a", "b"}
+
+
+class Died(BaseException):
+    """What the agent does not see coming."""
+
+
+def test_what_an_agent_said_before_it_died_does_not_outlive_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller may want the old configuration again, which looks as if it were running."""
+    world.agent.apply(text("a"))
+    ask = stats_socket.ask
+
+    def ask_and_die(path: Path, command: str, payload: str = "") -> str:
+        answer = ask(path, command, payload)
+        if command.startswith("set server"):
+            raise Died
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stats_socket, "ask", ask_and_die)
+        with pytest.raises(Died):
+            world.agent.apply(text("a").replace("weight 1", "weight 7"))
+    assert world.agent.ask(f"get weight {B}/a").startswith("7 ")
+    world.agent = world.restarted_agent()
+    world.agent.restore()
+    assert dict(world.reloads) == {"unknown": 1}
+    assert world.agent.ask(f"get weight {B}/a").startswith("1 ")
+    assert world.agent.apply(text("a")) == Change("unchanged")
 
 
 def test_members_removed_before_the_restart_are_deleted_after_it(world: World) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One amphora, steered over mutual TLS, with a real HAProxy and real traffic."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -254,6 +255,30 @@ def test_a_member_that_returns_while_it_drains_takes_traffic_again_without_a_rel
     assert eventually(lambda: {lab.get(), lab.get()} == {"1", "2"}, within=2)
     for thread in slow:
         thread.join()
+
+
+def test_a_member_that_moves_gets_no_more_requests_on_connections_that_were_busy(
+    lab: Lab, amphora: AgentProcess
+) -> None:
+    apply(amphora, {"m": (*lab.member(1), 1)}, generation=1)
+    assert eventually(lab.answers, within=3)
+    kept = http.client.HTTPConnection(VIP, 80, timeout=10)
+
+    def ask(path: str = "/") -> str:
+        kept.request("GET", path)
+        return kept.getresponse().read().decode()
+
+    answers: list[str] = []
+    with contextlib.closing(kept):
+        assert [ask() for _ in range(3)] == ["1", "1", "1"]
+        slow = threading.Thread(target=lambda: answers.append(ask("/slow")))
+        slow.start()
+        assert eventually(lambda: _sessions(amphora) == 1, within=2)
+        applied = apply(amphora, {"m": (*lab.member(2), 1)}, generation=2)
+        assert applied.reload_reason is not None
+        slow.join()
+        assert answers == ["1"]
+        assert [ask() for _ in range(3)] == ["2", "2", "2"]
 
 
 def _sessions(amphora: AgentProcess) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from octavia.dataplane.haproxy.reload import Cause
 from octavia.domain.tree import L7Action, Protocol
 from octavia.drivers.certificates.tenant_memory import MemoryTenantCertificates
 from tests import pki
@@ -73,6 +74,10 @@ def test_a_prometheus_listener_tells_the_documented_metrics_of_its_load_balancer
         "octavia_loadbalancer_memory",
         "octavia_memory_pool_used_bytes",
     } <= names
+    total = next(one for one in lines if one.startswith("octavia_loadbalancer_reloads_total "))
+    by_reason = [one for one in lines if one.startswith("octavia_loadbalancer_reloads_by_reason_total{")]
+    assert {one.split('"')[1] for one in by_reason} == set(Cause)
+    assert sum(int(one.split()[1]) for one in by_reason) == int(total.split()[1])
     assert all(name.startswith("octavia_") for name in names)
     assert "prometheus-exporter" not in answer.body
     typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reload leaves behind is bounded, and the agent tells how many there were, and why."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -56,6 +57,15 @@ def is_alive(connection: socket.socket) -> bool:
         return False
 
 
+def exchange(connection: socket.socket) -> tuple[int, bool]:
+    """One request: the answer's status, and whether the connection ends with it."""
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    with contextlib.closing(http.client.HTTPResponse(connection)) as response:
+        response.begin()
+        response.read()
+        return response.status, response.will_close
+
+
 def details(lab: Lab, amphora: AgentProcess) -> dict[str, Any]:
     context = ssl.create_default_context(cafile=str(lab.authority.path))
     context.load_cert_chain(lab.directory / "client.pem")
@@ -85,8 +95,24 @@ def test_connections_outlive_reloads_up_to_a_number_of_processes_and_reloads_are
             assert not is_alive(first)
             assert is_alive(second)
     assert ask(81).status == 200
-    reloads = details(lab, world.amphora)["reloads"]
-    assert reloads == {"global differs in more than its servers": OLD_PROCESSES + 1}
+    assert details(lab, world.amphora)["reloads"] == {"process": OLD_PROCESSES + 1}
+
+
+def test_a_kept_connection_gets_one_more_answer_after_a_reload_and_is_told_that_it_ends(lab: Lab) -> None:
+    world = World(lab)
+    (one,) = world.echoes(1)
+    web = pool(members=(one.member(1),))
+    world.serve(listener(1, connection_limit=100), pools=(web,))
+    with (
+        socket.create_connection((VIP, 81), timeout=10) as untried,
+        socket.create_connection((VIP, 81)) as kept,
+    ):
+        assert exchange(kept) == (200, False)
+        assert world.serve(listener(1, connection_limit=101), pools=(web,)).reload_reason
+        assert eventually(lambda: len(workers(world.amphora)) == 2, within=10)
+        assert exchange(kept) == (200, True)
+        assert exchange(untried)[0] == 200
+    assert eventually(lambda: len(workers(world.amphora)) == 1, within=10)
 
 
 def test_connections_of_before_a_reload_end_when_their_time_is_over(lab: Lab) -> None:

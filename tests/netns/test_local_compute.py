@@ -141,7 +141,8 @@ def test_what_an_amphora_has_on_disk_is_for_root_alone(world: LocalWorld) -> Non
     directory = world.process(compute_id).directory
     assert directory.stat().st_mode & 0o777 == 0o700
     files = [path for path in directory.rglob("*") if path.is_file()]
-    assert len(files) == 7  # record, log, port, two injected, hosts and resolv.conf
+    # record, log, port, two injected, hosts and resolv.conf, syslog and its two rotations
+    assert len(files) == 10
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 

@@ -29,6 +29,7 @@ from octavia.drivers.amphora.contract import Configuration, Lacks
 from octavia.drivers.certificates import pem
 from tests import pki
 from tests.netns.agent_lab import Lab, eventually, needs_haproxy, needs_root, opened_lab
+from tests.netns.test_features_reloads import exchange
 from tests.netns.tls_lab import Site, TlsMember, http_2_member, proxied_member
 from tests.unit.dataplane.samples import member, monitor, policy, pool, rule
 from tests.unit.dataplane.tls_samples import TLS_HEADERS, secure_pool, site
@@ -82,6 +83,16 @@ def test_clients_get_the_certificate_of_the_server_that_they_ask_for(lab: Lab, w
         shown = secured.getpeercert()
         assert shown
         assert shown["serialNumber"] == issued["site"].serial
+
+
+def test_kept_connections_outlive_a_reload_by_one_answer(lab: Lab, world: Site) -> None:
+    back = plain_pool(lab)
+    world.serve(site(connection_limit=100), back)
+    with world.connected(SITE) as untried, world.connected(SITE) as kept:
+        assert exchange(kept) == (200, False)
+        assert world.serve(site(connection_limit=101), back).reload_reason
+        assert exchange(kept) == (200, True)
+        assert exchange(untried)[0] == 200
 
 
 def test_intermediates_are_sent_along(lab: Lab, world: Site) -> None:

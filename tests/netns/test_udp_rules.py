@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of UDP listeners before the real nft, and an agent that dies and comes back to them."""
 
+import json
 import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from octavia.amphora_agent import durable, l4_table, netns
 from octavia.amphora_agent.l4 import L4, L4Refused
 from octavia.amphora_agent.l4_checks import Checker, Target
 from octavia.amphora_agent.processes import Processes
 from octavia.dataplane.l4 import nftables
+from octavia.dataplane.l4.model import L4Config, Persistence
 from octavia.dataplane.l4.nftables import Named, Rendered
 from tests.netns.agent_lab import needs_root
 from tests.netns.own_network import own_network
@@ -30,7 +36,7 @@ def test_nft_accepts_it_and_a_replacement_leaves_nothing_behind() -> None:
         Named(kind, name) for kind, name in re.findall(r"^  (chain|map|set|counter) (\S+)", before, re.M)
     }
     plain = config(pool(member(1)))
-    after = nftables.render(plain, present=named).text
+    after = nftables.render(plain).replacing(named)
     done = subprocess.run(
         (
             "unshare",
@@ -109,12 +115,109 @@ def test_a_table_that_the_kernel_refuses_changes_nothing(base: Path, monkeypatch
     one.apply(config(pool(member(1))).to_json())
     before, file = rules(), (base / "l4.json").read_text()
     render = nftables.render
-    monkeypatch.setattr(nftables, "render", lambda *args, **more: Rendered("nonsense\n", frozenset()))
+
+    def nonsense(*args: Any, **more: Any) -> Rendered:
+        made = render(*args, **more)
+        return replace(made, chains={**made.chains, "dispatch": ("nonsense",)})
+
+    monkeypatch.setattr(nftables, "render", nonsense)
     with pytest.raises(L4Refused, match="nftables"):
         one.apply(config(pool(member(2))).to_json())
     assert (rules(), (base / "l4.json").read_text()) == (before, file)
     monkeypatch.setattr(nftables, "render", render)
     assert one.apply(config(pool(member(2))).to_json())
+    assert " : 10.0.0.2 . 53" in rules()
+
+
+def test_a_table_that_somebody_else_has_changed_is_made_anew(base: Path) -> None:
+    one = agent(base)
+    one.apply(config(pool(member(1))).to_json())
+    subprocess.run(("nft", "delete", "table", *nftables.TABLE.split()), check=True)
+    assert one.apply(config(pool(member(1), member(2))).to_json())
+    after = rules()
+    fresh = agent(base)
+    fresh.restore()
+    assert rules() == after
+    assert " : 10.0.0.2 . 53" in after
+
+
+def test_a_change_keeps_what_the_kernel_has_counted_and_remembered(base: Path) -> None:
+    one = agent(base)
+    sticky = {"persistence": Persistence(timeout=60)}
+    one.apply(config(pool(member(1), **sticky)).to_json())
+    (remembered,) = re.findall(r"map (from4_\S+)", rules())
+    element = f"{nftables.TABLE} {remembered} {{ 10.0.0.99 : 0x7 }}"
+    subprocess.run(("nft", f"add element {element}"), check=True)
+    one.apply(config(pool(member(1), member(2), **sticky)).to_json())
+    subprocess.run(("nft", f"get element {element.replace(' : 0x7', '')}"), check=True, capture_output=True)
+
+
+MEMBERS: Final = st.lists(
+    st.builds(
+        member,
+        st.integers(1, 9),
+        st.sampled_from([None, "10.0.1.1", "10.0.1.2", "fd00::1"]),
+        weight=st.integers(0, 3),
+        backup=st.booleans(),
+        enabled=st.sampled_from([True, True, False]),
+    ),
+    unique_by=lambda one: one.id,
+    max_size=6,
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[L4Config, frozenset[str]]]:
+    """A pool's members as they come, go and change, on listeners that stay, and who is down."""
+    algorithm = draw(st.sampled_from(["ROUND_ROBIN", "SOURCE_IP"]))
+    persistence = draw(st.none() | st.just(Persistence(timeout=60)))
+    vips = draw(st.sampled_from([("10.9.9.9",), ("10.9.9.9", "fd00::9")]))
+    found = []
+    for members in draw(st.lists(MEMBERS, min_size=2, max_size=4)):
+        every = pool(*members, algorithm=algorithm, persistence=persistence)
+        down = draw(st.sets(st.sampled_from([one.id for one in members]))) if members else set()
+        found.append((config(every, vips=vips), frozenset(down)))
+    return found
+
+
+@given(histories())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_changes_lead_to_is_what_the_whole_table_would_be(
+    base: Path, history: list[tuple[L4Config, frozenset[str]]]
+) -> None:
+    del base
+    live: Rendered | None = None
+    for wanted, down in history:
+        rendered = nftables.render(wanted, down=down, before=live)
+        change = nftables.difference(live, rendered) if live else None
+        nft(rendered.replacing(live.named if live else ()) if change is None else change)
+        live = rendered
+    changed = content()
+    nft("flush ruleset")
+    wanted, down = history[-1]
+    nft(nftables.render(wanted, down=down).text)
+    assert changed == content()
+    nft("flush ruleset")
+
+
+def nft(transaction: str) -> None:
+    subprocess.run(("nft", "-f", "-"), input=transaction, text=True, check=True)
+
+
+def content() -> list[str]:
+    """The rules without what has no meaning: handles, and the order of objects and elements."""
+    shown = subprocess.run(
+        ("nft", "-j", "list", "ruleset"), check=True, capture_output=True, text=True
+    ).stdout
+    found = []
+    for item in json.loads(shown)["nftables"]:
+        ((kind, body),) = item.items()
+        body.pop("handle", None)
+        body.get("elem", []).sort(key=repr)
+        found.append((kind, body))
+    chains = [one for one in found if one[0] == "rule"]
+    others = sorted((one for one in found if one[0] != "rule"), key=repr)
+    return [*map(repr, others), *map(repr, sorted(chains, key=lambda one: str(one[1]["chain"])))]
 
 
 def test_what_could_not_be_saved_is_saved_when_it_is_applied_again(
@@ -125,11 +228,11 @@ def test_what_could_not_be_saved_is_saved_when_it_is_applied_again(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    write = durable.write
-    monkeypatch.setattr(durable, "write", full)
+    rename = durable.rename
+    monkeypatch.setattr(durable, "rename", full)
     with pytest.raises(OSError, match="No space"):
         one.apply(wanted)
-    monkeypatch.setattr(durable, "write", write)
+    monkeypatch.setattr(durable, "rename", rename)
     assert one.apply(wanted)
     assert (base / "l4.json").stat().st_mode & 0o777 == 0o600
     assert not one.apply(wanted)

@@ -54,7 +54,7 @@ def test_a_missing_right_is_one_sentence(bare: str, without: str, sentence: str)
     [
         (
             "apt-get",
-            "conntrack haproxy iproute2 iputils-ping keepalived nftables missing and"
+            "conntrack haproxy iproute2 iputils-ping keepalived nftables rsyslog missing and"
             " there is no apt-get here:"
             " install them with your distribution's package manager and run again.",
         ),

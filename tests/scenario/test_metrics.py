@@ -4,6 +4,7 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,5 +50,13 @@ def test_a_tenant_measures_its_load_balancer(machine: Machine) -> None:
     change = ("loadbalancer", "listener", "set", "--wait", "metrics", "--allowed-cidr")
     machine.openstack_plainly(*change, "192.0.2.0/24")
     assert metrics(machine, address) is None
+    # What the load balancer served is in the flow log of the amphora that has the VIP, and why says where.
+    said = machine.standalone("why", "demo").stdout
+    logs = [Path(line.split()[-1]) for line in said.splitlines() if line.startswith("    flow log ")]
+    assert logs, said
+    assert eventually(lambda: any("GET /metrics" in log.read_text() for log in logs), within=20)
+    records = [line for log in logs for line in log.read_text().splitlines() if "GET /metrics" in line]
+    lb = machine.openstack("loadbalancer", "show", "demo")
+    assert f"{lb['project_id']} {lb['id']} {listener['id']} " in records[0]
     machine.openstack_plainly(*change, "0.0.0.0/0")
     assert metrics(machine, address) is not None

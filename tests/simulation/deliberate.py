@@ -15,7 +15,7 @@ from unittest import mock
 import sqlalchemy as sa
 
 from octavia.dataplane.haproxy.render import Rendered
-from octavia.db import quotas, reservations, statuses, work
+from octavia.db import forms, quotas, reservations, statuses, work
 from octavia.db import tables as t
 from octavia.domain.tree import Amphora, Role
 from octavia.drivers.amphora.memory import MemoryAmphorae
@@ -184,5 +184,6 @@ FAULTS: Final = (
         "what was refused is forgotten",
         [(one, "acknowledgement", lambda key, _excluded: key) for one in (plan, reconcile, configuration)],
     ),
+    DeliberateFault("last good forms are forgotten", [(forms, "of_load_balancer", _both({}))]),
     DeliberateFault("nobody is blamed for what HAProxy refuses", [(Rendered, "blame", _both(None))]),
 )

@@ -47,6 +47,7 @@ _REQUESTS: Final = {
     "add_member": 4,
     "add_bad_member": 1,
     "weigh_member": 3,
+    "spoil_member": 4,
     "remove_member": 3,
     "add_listener": 2,
     "remove_listener": 1,

@@ -5,6 +5,7 @@ Three kinds: rules of every commit, rules of every moment, and rules of the end,
 left in peace for long enough. How a new one is added is in ``docs/contributor/simulator.md``.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ from typing import Any, Final
 from octavia.db import amphorae, explain, quotas, tree
 from octavia.domain.errors import QuotaMet
 from octavia.domain.statuses import NEXT, NEXT_AMPHORA, AmphoraStatus, OperatingStatus, ProvisioningStatus
-from octavia.domain.tree import Amphora, LoadBalancer, Resource
+from octavia.domain.tree import Amphora, LoadBalancer, Member, Resource
 from octavia.drivers.network.contract import OWNER
 from octavia.health.stale import Limits
 from octavia.worker.plan import ROLES
 from tests.simulation.controller import HEARTBEAT_S, LEASE, TIMEOUT, Controller, Store
 from tests.simulation.schedule import Task
 from tests.simulation.tenants import EXISTS, PROJECT, Ledger
-from tests.simulation.world import BAD_ADDRESS, World, running
+from tests.simulation.world import BAD_ADDRESS, BAD_WEIGHT, World, running
 
 _ACTIVE_BUT_NOT_LIVE: Final = tuple(
     f"SELECT c.id, c.generation, l.observed_generation FROM {table} c {join}"
@@ -344,7 +345,7 @@ class Peace:
             tx.rollback()
 
     def _settled(self, lb: LoadBalancer, reasons: set[str]) -> Iterator[tuple[str, str]]:
-        bad = {one.id for pool in lb.pools for one in pool.members if one.address == BAD_ADDRESS}
+        bad = {one.id for pool in lb.pools for one in pool.members if _is_bad(one)}
         queued = self._controller.raw.execute(
             "SELECT 1 FROM work WHERE load_balancer_id = ?", (lb.id,)
         ).fetchone()
@@ -370,6 +371,21 @@ class Peace:
                     f"{type(measured).__name__} {measured.id} is {measured.operating_status}",
                 )
 
+    def _last_good_weights(self, lb: LoadBalancer) -> dict[str, int]:
+        """Of members that were changed for the worse."""
+        found = self._controller.raw.execute(
+            "SELECT object_id, form FROM settled_form WHERE load_balancer_id = ?", (lb.id,)
+        ).fetchall()
+        forms = {name: json.loads(form) for name, form in found}
+        served = {one.default_pool_id for one in lb.listeners}
+        return {
+            one.id: forms[one.id]["weight"]
+            for pool in lb.pools
+            if pool.id in served
+            for one in pool.members
+            if one.weight == BAD_WEIGHT and one.address != BAD_ADDRESS and one.id in forms
+        }
+
     @staticmethod
     def _is_rendered(lb: LoadBalancer, member: Resource) -> bool:
         return any(
@@ -382,7 +398,7 @@ class Peace:
         roles = Counter(one.role for one in rows)
         if roles != Counter(ROLES[lb.topology]):
             yield "each role has one amphora", f"{lb.id}: {dict(roles)}"
-        wanted = _wanted_weights(lb)
+        wanted = _wanted_weights(lb) | self._last_good_weights(lb)
         for row in rows:
             state = self._world.agents.state(row.id)
             if row.status is not AmphoraStatus.ALLOCATED or not self._world.compute.is_running(
@@ -461,6 +477,10 @@ def _in_use(raw: Any, resource: str) -> int:
     return int(raw.execute(f"{query} + (SELECT COUNT(*) FROM reservation)").fetchone()[0])
 
 
+def _is_bad(member: Member) -> bool:
+    return member.address == BAD_ADDRESS or member.weight == BAD_WEIGHT
+
+
 def _measured(lb: LoadBalancer) -> Iterator[tuple[Resource, OperatingStatus]]:
     """What every member's being well comes to, as far as there is traffic to measure it by."""
     served = {one.default_pool_id for one in lb.listeners}
@@ -468,7 +488,7 @@ def _measured(lb: LoadBalancer) -> Iterator[tuple[Resource, OperatingStatus]]:
     for pool in lb.pools:
         if pool.id in served:
             watched = OperatingStatus.ONLINE if pool.health_monitor else OperatingStatus.NO_MONITOR
-            yield from ((one, watched) for one in pool.members if one.address != BAD_ADDRESS)
+            yield from ((one, watched) for one in pool.members if not _is_bad(one))
 
 
 def _wanted_weights(lb: LoadBalancer) -> dict[str, int]:
@@ -478,5 +498,5 @@ def _wanted_weights(lb: LoadBalancer) -> dict[str, int]:
         for pool in lb.pools
         if pool.id in served
         for member in pool.members
-        if member.address != BAD_ADDRESS
+        if not _is_bad(member)
     }

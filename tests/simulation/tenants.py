@@ -20,7 +20,7 @@ from octavia.domain.quota import NO_LIMITS
 from octavia.domain.tree import Topology
 from tests.simulation.controller import Controller
 from tests.simulation.schedule import Process
-from tests.simulation.world import BAD_ADDRESS
+from tests.simulation.world import BAD_ADDRESS, BAD_WEIGHT
 
 EXISTS: Final = "exists"
 PROJECT: Final = "0123456789abcdef0123456789abcdef"
@@ -227,6 +227,11 @@ class Tenants:
         member = self._pick("member", choice)
         if member:
             self._update(member, self._member_path(member), weight=choice % 200)
+
+    def _spoil_member(self, choice: int) -> None:
+        member = self._pick("member", choice)
+        if member:
+            self._update(member, self._member_path(member), weight=BAD_WEIGHT)
 
     def _remove_member(self, choice: int) -> None:
         member = self._pick("member", choice)

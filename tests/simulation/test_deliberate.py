@@ -12,6 +12,7 @@ SOON = (
     "a change is not announced",
     "agents obey whoever speaks",
     "failures are tried again tomorrow",
+    "last good forms are forgotten",
     "later writes settle as well",
     "there is no sweep",
 )

@@ -28,6 +28,8 @@ from tests.simulation.faults import Gates
 BOOT_TIME: Final = timedelta(seconds=1)
 BAD_ADDRESS: Final = "198.18.65.66"  # HAProxy refuses a member of this address, whatever else it is
 
+BAD_WEIGHT: Final = 255  # and of this weight
+
 _SECTION = re.compile(r"^(frontend|backend) (\S+)$", re.MULTILINE)
 _SERVER = re.compile(r"^    server (\S+) (\S+):\d+ .*?weight (\d+)(.*)$", re.MULTILINE)
 _PEERS = re.compile(r"unicast_peer \{\n(.*?)\}", re.DOTALL)
@@ -291,7 +293,9 @@ def _priority(configuration: Configuration | None) -> int:
 
 def _refusal(configuration: Configuration) -> str | None:
     """HAProxy's words about the first member that it does not like."""
-    for name, address, _, _ in _SERVER.findall(configuration.haproxy or ""):
+    for name, address, weight, _ in _SERVER.findall(configuration.haproxy or ""):
         if address == BAD_ADDRESS:
             return f"[ALERT] config: 'server {name}' : it does not like the address {address}."
+        if int(weight) == BAD_WEIGHT:
+            return f"[ALERT] config: 'server {name}' : it does not like the weight {weight}."
     return None

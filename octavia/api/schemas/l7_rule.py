@@ -18,8 +18,10 @@ from octavia.api.schemas.common import (
 from octavia.api.schemas.fields import Field, Null, Schema
 from octavia.domain.tree import CompareType, RuleType
 
-_LINE: Final = types.matching(r"[^\r\n]*", 255, "Value should have no line breaks")
-_VALUE: Final = types.matching(r"[^\r\n]+", 255, "Value should have no line breaks", minimum=1)
+# A tabulator may stand in a header, and so in what is compared with one.
+_NO_CONTROLS: Final = r"[^\x00-\x08\x0a-\x1f\x7f-\x9f]"
+_LINE: Final = types.matching(f"{_NO_CONTROLS}*", 255, "Value should have no control characters")
+_VALUE: Final = types.matching(f"{_NO_CONTROLS}+", 255, "Value should have no control characters", minimum=1)
 
 L7_RULE: Final = Schema(
     "rule",

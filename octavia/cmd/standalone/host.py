@@ -7,7 +7,7 @@ Making amphorae is not here: that is the worker's, through the drivers.
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from octavia.drivers.local.addresses import subnet_id
 from octavia.drivers.local.configured import topology
 from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec, ProcessState
 from octavia.drivers.local.storage import locked, make_private_directory
+from octavia.drivers.local.syslog import flow_log
 from octavia.drivers.network.local import LocalNetwork
 
 # Where an amphora's HAProxy and keepalived are, seen from inside it (contract: data-plane.md section 10).
@@ -64,6 +65,12 @@ def start_web_server(conf: cfg.ConfigOpts, state: State, name: str, subnet: str,
 def amphorae(state: State) -> dict[str, int | None]:
     """The amphorae whose files are here, with their process numbers; None where it has ended."""
     return {process.directory.name: process.pid for process in _processes(state.installation.amphorae, state)}
+
+
+def flow_logs(state: State, amphora_ids: Iterable[str]) -> dict[str, Path]:
+    """Where the flow logs of those amphorae are, as far as they are on this machine and there are any."""
+    every = {one: flow_log(state.installation.amphorae / one) for one in amphora_ids}
+    return {one: path for one, path in every.items() if path.exists()}
 
 
 def web_servers(state: State) -> dict[str, int | None]:

@@ -21,6 +21,7 @@ _PROGRAMS: Final = {
     "nft": "nftables",
     "conntrack": "conntrack",
     "ping": "ping",
+    "rsyslogd": "rsyslog",
 }
 _IP_FREEBIND: Final = 15  # <linux/in.h>; the socket module has no name for it
 
@@ -53,7 +54,8 @@ def require_programs() -> str:
     if missing:
         raise Refusal(
             f"{', '.join(missing)} missing: install with your distribution's package manager"
-            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables conntrack iputils-ping)."
+            " (Debian, Ubuntu: apt-get install haproxy keepalived iproute2 nftables conntrack iputils-ping"
+            " rsyslog)."
         )
     return f"HAProxy {_version('haproxy', '-v')}, keepalived {_version('keepalived', '-v')}"
 

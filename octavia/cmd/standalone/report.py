@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``status`` and ``why`` print. Judging is not here: both only read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from oslo_config import cfg
@@ -18,6 +19,7 @@ from octavia.db.engine import Database, create_engine
 from octavia.drivers.certificates import local_store
 
 _EXPIRES_SOON: Final = timedelta(days=30)
+_NO_LOGS: Final[Mapping[str, Path]] = MappingProxyType({})
 
 
 def status(state: State) -> str:
@@ -73,10 +75,13 @@ def why(conf: cfg.ConfigOpts, name_or_id: str) -> str:
     database = Database(create_engine(url))
     with database.read() as tx:
         found = explain.explain(tx, name_or_id)
-    return "\n".join(_explanation(found, datetime.now(UTC).replace(tzinfo=None)))
+    here = host.flow_logs(State(Path(conf.standalone.state_dir)), [one.id for one in found.amphorae])
+    return "\n".join(_explanation(found, datetime.now(UTC).replace(tzinfo=None), here))
 
 
-def _explanation(found: explain.Explanation, now: datetime) -> Iterator[str]:
+def _explanation(
+    found: explain.Explanation, now: datetime, flow_logs: Mapping[str, Path] = _NO_LOGS
+) -> Iterator[str]:
     lb = found.load_balancer
     yield f"load balancer {lb.name or '(no name)'} {lb.id}"
     yield f"  provisioning_status {lb.provisioning_status}, operating_status {lb.operating_status}"
@@ -96,6 +101,8 @@ def _explanation(found: explain.Explanation, now: datetime) -> Iterator[str]:
             f"  amphora {amphora.id} {amphora.role} {amphora.status}, generation {amphora.generation},"
             f" {last}{vrrp}"
         )
+        if amphora.id in flow_logs:
+            yield f"    flow log {flow_logs[amphora.id]}"
     for event in found.events:
         yield f"  {event.at:%Y-%m-%d %H:%M:%S} {event.text}"
 

@@ -18,6 +18,9 @@ class AgentConf:
     :param heartbeat_interval_s: seconds between two heartbeats.
     :param heartbeat_key: the shared HMAC key.
     :param supervisor: who runs HAProxy and keepalived in the amphora: ``systemd`` or ``children``.
+    :param haproxy_hard_stop_after_s: how long connections of before a reload may last.
+    :param haproxy_drain_limit_s: how long sessions of a removed member may last.
+    :param syslog_conf: file in the amphora with which the agent runs a syslog daemon; None: there is one.
     :param file_paths: keys of ``[amphora_agent]`` and ``[haproxy_amphora]`` that name directories,
         where they differ from the agent's defaults.
     """
@@ -38,6 +41,9 @@ class AgentConf:
     agent_tls_protocol: str = "TLSv1.2"
     agent_request_read_timeout_s: int = 180
     supervisor: str = "systemd"
+    syslog_conf: str | None = None
+    haproxy_hard_stop_after_s: int = 1800
+    haproxy_drain_limit_s: int = 300
     debug: bool = False
 
     def __repr__(self) -> str:
@@ -55,9 +61,13 @@ def render(conf: AgentConf, *, amphora_id: str, topology: str) -> bytes:
         "amphora_udp_driver": "keepalived_lvs",
         "agent_tls_protocol": conf.agent_tls_protocol,
         "supervisor": conf.supervisor,
+        "haproxy_hard_stop_after": conf.haproxy_hard_stop_after_s,
+        "haproxy_drain_limit": conf.haproxy_drain_limit_s,
     }
     if conf.agent_server_network_dir:
         agent["agent_server_network_dir"] = conf.agent_server_network_dir
+    if conf.syslog_conf:
+        agent["syslog_conf"] = conf.syslog_conf
     sections: dict[str, Mapping[str, object]] = {
         "DEFAULT": {
             "debug": conf.debug,

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Final
 
 from octavia.dataplane.haproxy import runtime
-from octavia.dataplane.haproxy.diff import Reload
 from octavia.dataplane.haproxy.parse import ParseError, parse
+from octavia.dataplane.haproxy.reload import Cause, OnlyReload, Reload
 from octavia.dataplane.haproxy.runtime import Command
 
 # HAProxy takes a command and its payload in one buffer of 16 KiB (tune.bufsize), part of it reserved.
@@ -31,10 +31,6 @@ class CertificateChange:
 
     first: tuple[Command, ...] = ()
     last: tuple[Command, ...] = ()
-
-
-class _OnlyReload(Exception):
-    """Raised within this module with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +52,10 @@ def change(wanted: str, directory: str, before: Files, after: Files) -> Reload |
         use = _use(wanted, directory, before, after)
         first = [*_renewals(use, directory, before, after), *_additions(use, directory, before, after)]
         return CertificateChange(tuple(first), tuple(_removals(use, directory, before, after)))
-    except (ParseError, _OnlyReload) as reason:
-        return Reload(str(reason))
+    except ParseError as reason:
+        return Reload(Cause.UNREADABLE, str(reason))
+    except OnlyReload as difference:
+        return difference.reload
 
 
 def _use(wanted: str, directory: str, before: Files, after: Files) -> _Use:
@@ -89,7 +87,7 @@ def _renewals(use: _Use, directory: str, before: Files, after: Files) -> Iterato
             continue
         payload = content.decode()
         if len(payload) > LARGEST_PAYLOAD:
-            raise _OnlyReload(f"{name} is too large for HAProxy's runtime socket")
+            raise OnlyReload(Cause.CERTIFICATE, f"{name} is too large for HAProxy's runtime socket")
         kind, path = use.kinds[name], f"{directory}/{name}"
         if name not in before:
             yield runtime.new_tls_file(kind, path)
@@ -101,8 +99,9 @@ def _additions(use: _Use, directory: str, before: Files, after: Files) -> Iterat
     for name in sorted(use.lists):
         old, new = _entries(before, name, directory), _entries(after, name, directory)
         if old[:1] != new[:1]:
-            raise _OnlyReload(
-                f"the first certificate of listener {name.removesuffix('.pem')} is another file"
+            raise OnlyReload(
+                Cause.CERTIFICATE,
+                f"the first certificate of listener {name.removesuffix('.pem')} is another file",
             )
         for entry in new:
             if entry not in old:

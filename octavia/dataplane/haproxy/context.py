@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from octavia.dataplane.haproxy import tls
+from octavia.dataplane.haproxy import tls, values
 from octavia.dataplane.haproxy.model import Directive, Section
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.domain.statuses import ProvisioningStatus
@@ -78,6 +78,11 @@ class Context:
     refused: dict[str, str] = field(default_factory=dict)
     secret_files: dict[tls.SecretFile, None] = field(default_factory=dict)  # in their order, each once
     crt_lists: dict[str, str] = field(default_factory=dict)
+    acl_ids: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        policies = [policy for one in self.lb.listeners for policy in one.l7_policies]
+        self.acl_ids = values.acl_ids(rule.id for policy in policies for rule in policy.rules)
 
     @property
     def certificates(self) -> str:

@@ -17,27 +17,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from octavia.dataplane.haproxy import runtime
+from octavia.dataplane.haproxy import patterns, runtime
 from octavia.dataplane.haproxy.model import HaproxyConfig, Section
 from octavia.dataplane.haproxy.parse import ParseError, parse
+from octavia.dataplane.haproxy.patterns import SetPattern
+from octavia.dataplane.haproxy.reload import Cause, OnlyReload, Reload
 from octavia.dataplane.haproxy.runtime import Command
 from octavia.dataplane.haproxy.server import Server, ServerKey, Unreadable, servers_of
 
 # With others HAProxy neither adds servers nor changes weights at runtime (management guide,
 # "add server" and "set weight").
 _DYNAMIC_ALGORITHMS: Final = frozenset({"roundrobin", "leastconn", "random"})
+_CAUSES: Final = {"frontend": Cause.LISTENER, "backend": Cause.POOL}
+_LESS: Final = {"frontend": "the values of its rules", "backend": "its servers"}
 # These tie a backend to its servers in ways that only HAProxy's start works out.
 _BINDING_DIRECTIVES: Final = frozenset({"default-server", "server-template", "use-server"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """Only a reload will do.
-
-    :param reason: a phrase for the log and the tenant's reason, without a full stop.
-    """
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +111,8 @@ class SetCheck:
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        """One; where only one of the two is set, the other is the server's own."""
-        if self.address is not None:
-            return (runtime.set_check_address(self.key, self.address, self.port),)
-        if self.port is not None:
-            return (runtime.set_check_port(self.key, self.port),)
-        return ()
+        """One; whichever of the two is None is the server's own."""
+        return (runtime.set_check(self.key, self.address, self.port),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +137,7 @@ class RemoveServer:
         return runtime.shut_sessions(self.key)
 
 
-RuntimeChange = AddServer | SetWeight | SetState | SetAddress | SetCheck | RemoveServer
-
-
-class _OnlyReload(Exception):
-    """Raised within this module with the reason."""
+RuntimeChange = AddServer | SetWeight | SetState | SetAddress | SetCheck | RemoveServer | SetPattern
 
 
 def change(
@@ -165,8 +151,10 @@ def change(
     """
     try:
         return list(_changes(parse(running), parse(wanted), pending or {}))
-    except (ParseError, Unreadable, _OnlyReload) as reason:
-        return Reload(str(reason))
+    except (ParseError, Unreadable) as reason:
+        return Reload(Cause.UNREADABLE, str(reason))
+    except OnlyReload as difference:
+        return difference.reload
 
 
 def removed(changes: list[RuntimeChange], running: str) -> dict[ServerKey, Server]:
@@ -186,7 +174,9 @@ def _changes(
     _require_same_frame(old, new)
     changes: list[RuntimeChange] = []
     for before, after in zip(old.sections, new.sections, strict=True):
-        if before != after or any(key.backend == after.name for key in pending):
+        if after.keyword == "frontend":
+            changes.extend(patterns.changes(before, after))
+        elif before != after or any(key.backend == after.name for key in pending):
             changes.extend(_backend_changes(before, after, pending))
     if any(isinstance(one, AddServer | RemoveServer) for one in changes):
         for section in new.sections:
@@ -203,24 +193,36 @@ def _order(one: RuntimeChange) -> int:
 
 
 def _require_same_frame(old: HaproxyConfig, new: HaproxyConfig) -> None:
-    """Everything but the servers of backends must be equal."""
+    """Everything but the servers of backends and the values of rules must be equal."""
     before, after = [one.words for one in old.sections], [one.words for one in new.sections]
     if before != after:
         differing = [words for words in after if words not in before] or [
             words for words in before if words not in after
         ]
         what = " ".join(differing[0]) if differing else "the order of sections"
-        raise _OnlyReload(f"{what} is new, gone or moved")
+        cause = _CAUSES.get(differing[0][0], Cause.PROCESS) if differing else Cause.PROCESS
+        raise OnlyReload(cause, f"{what} is new, gone or moved")
     for one, other in zip(old.sections, new.sections, strict=True):
-        if _without_servers(one) != _without_servers(other):
-            raise _OnlyReload(f"{' '.join(one.words)} differs in more than its servers")
+        if one != other and _frame(one) != _frame(other) and not _only_loses_peers(one, other):
+            less = _LESS.get(one.keyword)
+            how = f"differs in more than {less}" if less else "differs"
+            raise OnlyReload(_CAUSES.get(one.keyword, Cause.PROCESS), f"{' '.join(one.words)} {how}")
 
 
-def _without_servers(section: Section) -> Section:
-    if section.keyword != "backend":
-        return section
-    kept = tuple(one for one in section.directives if one.words[0] != "server")
-    return replace(section, directives=kept)
+def _only_loses_peers(old: Section, new: Section) -> bool:
+    """Nobody is left to answer under those names, so that the process may go on calling them.
+
+    A reload under traffic is not free: requests that arrive while the new process still learns the tables
+    of the old one can tie their clients to other members.
+    """
+    return old.keyword == "peers" and set(new.directives) <= set(old.directives)
+
+
+def _frame(section: Section) -> tuple[tuple[str, ...], ...]:
+    """What can only change by a reload."""
+    if section.keyword == "backend":
+        return tuple(one.words for one in section.directives if one.words[0] != "server")
+    return patterns.without_values(section)
 
 
 def _backend_changes(
@@ -246,20 +248,25 @@ def _add(section: Section, server: Server) -> AddServer:
     _require_no_bindings(section)
     _require_dynamic_balance(section)
     if server.has("cookie"):
-        raise _OnlyReload(f"server {server.key} has a fixed cookie, which HAProxy takes only at its start")
+        raise OnlyReload(
+            Cause.MEMBER, f"server {server.key} has a fixed cookie, which HAProxy takes only at its start"
+        )
     if server.has("check") and _has(section, ("option", "external-check")):
         # HAProxy 2.6 dies of it: the check's environment is made at its start only.
-        raise _OnlyReload(f"server {server.key} is checked by a program, which HAProxy sets up at its start")
+        raise OnlyReload(
+            Cause.MEMBER, f"server {server.key} is checked by a program, which HAProxy sets up at its start"
+        )
     cookie = any(one.words[0] == "cookie" and "dynamic" in one.words for one in section.directives)
     return AddServer(server, dynamic_cookie=cookie)
 
 
 def _server_changes(section: Section, old: Server, new: Server) -> Iterator[RuntimeChange]:
     if old.settings != new.settings:
-        raise _OnlyReload(f"server {new.key} differs in what HAProxy takes only at its start")
+        raise OnlyReload(Cause.MEMBER, f"server {new.key} differs in what HAProxy takes only at its start")
     if (old.check_address, old.check_port) != (new.check_address, new.check_port):
-        yield _set_check(old, new)
+        yield _set_check(new)
     if (old.address, old.port) != (new.address, new.port):
+        _require_no_reuse(section, new)
         yield SetAddress(new.key, new.address, new.port)
     if old.weight != new.weight:
         _require_dynamic_balance(section)
@@ -268,16 +275,26 @@ def _server_changes(section: Section, old: Server, new: Server) -> Iterator[Runt
         yield SetState(new.key, ready=not new.disabled)
 
 
-def _set_check(old: Server, new: Server) -> SetCheck:
-    # What was set can be changed but not unset, and a check with a target of its own sends no
-    # PROXY header unless told to (configuration manual, "check-send-proxy").
-    if (old.check_address and not new.check_address) or (old.check_port and not new.check_port):
-        raise _OnlyReload(f"the health check of server {new.key} goes back to the server's own address")
+def _require_no_reuse(section: Section, server: Server) -> None:
+    # HAProxy drops idle connections to the old address, but uses those again that were busy at that moment:
+    # as long as there is load, requests would go there.
+    if not _has(section, ("mode", "tcp")):
+        raise OnlyReload(
+            Cause.MEMBER,
+            f"HAProxy would keep using its connections to the old address of server {server.key}",
+        )
+
+
+def _set_check(new: Server) -> SetCheck:
+    # A check with a target of its own sends no PROXY header unless told to (configuration manual,
+    # "check-send-proxy").
     if any(new.has(one) for one in ("send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn")):
-        raise _OnlyReload(f"the health check of server {new.key} changes whether it sends a PROXY header")
+        raise OnlyReload(
+            Cause.MEMBER, f"the health check of server {new.key} changes whether it sends a PROXY header"
+        )
     if new.has("ssl"):
         # The same holds for TLS, unless it was asked for by name.
-        raise _OnlyReload(f"the health check of server {new.key} changes whether it speaks TLS")
+        raise OnlyReload(Cause.MEMBER, f"the health check of server {new.key} changes whether it speaks TLS")
     return SetCheck(new.key, new.check_address, new.check_port)
 
 
@@ -288,11 +305,13 @@ def _has(section: Section, words: tuple[str, ...]) -> bool:
 def _require_no_bindings(section: Section) -> None:
     for directive in section.directives:
         if directive.words[0] in _BINDING_DIRECTIVES:
-            raise _OnlyReload(f"backend {section.name} uses '{directive.words[0]}'")
+            raise OnlyReload(Cause.POOL, f"backend {section.name} uses '{directive.words[0]}'")
 
 
 def _require_dynamic_balance(section: Section) -> None:
     balance = [one.words[1] for one in section.directives if one.words[0] == "balance" and one.words[1:]]
     consistent = any(one.words[:2] == ("hash-type", "consistent") for one in section.directives)
     if not balance or not (balance[-1] in _DYNAMIC_ALGORITHMS or consistent):
-        raise _OnlyReload(f"backend {section.name} balances by an algorithm fixed at HAProxy's start")
+        raise OnlyReload(
+            Cause.POOL, f"backend {section.name} balances by an algorithm fixed at HAProxy's start"
+        )

@@ -26,7 +26,11 @@ def frontend(context: Context, listener: Listener, backends: Sequence[Section]) 
     inspect_ms = listener.timeout_tcp_inspect or context.settings.timeout_tcp_inspect_ms
     rows: list[tuple[str, ...]] = []
     if context.settings.logs_connections:
-        rows.append(("log-format", _log_format(context, listener)))
+        record = _log_format(context, listener)
+        rows.append(("log-format", record))
+        if context.version >= (2, 5):
+            # Else a failed handshake is told in a format of HAProxy's own, without the load balancer.
+            rows.append(("error-log-format", record))
     rows.append(("maxconn", str(context.connection_limit(listener))))
     secured: list[str] = []
     if tls.terminates(listener):
@@ -35,6 +39,10 @@ def frontend(context: Context, listener: Listener, backends: Sequence[Section]) 
     for vip in context.lb.vip_addresses:
         rows.append(("bind", values.endpoint(vip, listener.protocol_port, "VIP"), *secured))
     rows.append(("mode", mode(listener)))
+    if mode(listener) == "http" and context.version >= (2, 6):
+        # At a reload HAProxy would close connections that wait for their next request, while that may be on
+        # its way. So it answers one more and announces the end with it, as it did before 2.4.
+        rows.append(("option", "idle-close-on-response"))
     rows.extend(_admission_rows(listener))
     if listener.protocol is Protocol.TERMINATED_HTTPS:
         rows.extend(_https_rows(context, listener))
@@ -112,13 +120,13 @@ def _policy(
         backend = backend_name(pool, listener)
         if backend not in backends:
             raise Unrenderable(f"Its pool {pool.id} cannot be given to HAProxy; change that.")
-    return l7.render(policy, rules, backend)
+    return l7.render(policy, rules, backend, context.acl_ids)
 
 
 def _told(context: Context, rule: L7Rule) -> bool:
     """Can the rule be rendered? If not, it is among the refused now."""
     try:
-        l7.condition(rule)
+        l7.condition(rule, context.acl_ids[rule.id])
     except (Unrenderable, UnsafeWord) as error:
         context.refused[rule.id] = str(error)
         return False
@@ -129,6 +137,8 @@ def _log_format(context: Context, listener: Listener) -> str:
     text = context.settings.user_log_format
     if mode(listener) != "http":
         text = _HTTP_ONLY_TOKENS.sub("-", text)
-    # Keystone's project ids are not ours: whatever they are, they stay plain text here.
-    project = values.log_format_literal(context.lb.project_id or "-")
+    # A quote in a certificate's name must not end the field.
+    text = text.replace("%{+Q}[", "%{+Q,+E}[")
+    # Keystone's project ids are not ours: whatever they are, here they are one word.
+    project = values.log_word(context.lb.project_id or "-")
     return text.replace("{{ project_id }}", project).replace("{{ lb_id }}", context.lb.id)

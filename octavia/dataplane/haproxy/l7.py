@@ -51,38 +51,45 @@ class Rendered:
     turn: int
 
 
-def render(policy: L7Policy, rules: Sequence[L7Rule], backend: str | None) -> Rendered:
+def render(
+    policy: L7Policy, rules: Sequence[L7Rule], backend: str | None, acl_ids: Mapping[str, int]
+) -> Rendered:
     """A policy that asks for all of these rules.
 
     :param backend: where REDIRECT_TO_POOL leads.
+    :param acl_ids: see :func:`octavia.dataplane.haproxy.values.acl_ids`.
     :raises Unrenderable: something of it cannot be told.
     """
     wanted = [f"!{rule.id}" if rule.invert else rule.id for rule in rules]
     words = (*_consequence(policy, backend), "if", *wanted)
     return Rendered(
-        tuple(condition(rule) for rule in rules), Directive(words, policy.id), _TURN[policy.action]
+        tuple(condition(rule, acl_ids[rule.id]) for rule in rules),
+        Directive(words, policy.id),
+        _TURN[policy.action],
     )
 
 
-def condition(rule: L7Rule) -> Directive:
-    """A rule as an ``acl``.
+def condition(rule: L7Rule, acl_id: int) -> Directive:
+    """A rule as an ``acl``; :mod:`octavia.dataplane.haproxy.patterns` reads it again.
 
     :raises Unrenderable: key or value mean nothing to HAProxy.
     """
-    return Directive(("acl", rule.id, *_test(rule)), rule.id)
+    if rule.type is RuleType.SSL_CONN_HAS_CERT:
+        return Directive(("acl", rule.id, "ssl_c_used"), rule.id)
+    *test, value = _test(rule)
+    # "--": a value that begins with a hyphen is no flag; "-f" would have HAProxy read a file.
+    return Directive(("acl", rule.id, *test, "-u", str(acl_id), "--", value), rule.id)
 
 
 def _test(rule: L7Rule) -> tuple[str, ...]:
-    if rule.type is RuleType.SSL_CONN_HAS_CERT:
-        return ("ssl_c_used",)
+    """What is looked at, how it is compared, and what with."""
     if rule.type is RuleType.SSL_VERIFY_RESULT:
         return ("ssl_c_verify", _number(rule.value))
     sample, *flags = _sample(rule)
     match = _COMPARE[rule.compare_type]
     if rule.type is RuleType.FILE_TYPE and rule.compare_type is CompareType.EQUAL_TO:
         match = "end"
-    # "--": a value that begins with a hyphen is no flag; "-f" would have HAProxy read a file.
-    return (sample, *flags, "-m", match, "--", _pattern(rule))
+    return (sample, *flags, "-m", match, _pattern(rule))
 
 
 def _sample(rule: L7Rule) -> tuple[str, ...]:

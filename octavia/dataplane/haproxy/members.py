@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members as ``server`` lines, and how they are monitored (contract: data-plane.md section 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from octavia.dataplane.haproxy import tls, values
 from octavia.dataplane.haproxy.context import (
@@ -54,21 +54,29 @@ def _http_check_rows(context: Context, monitor: HealthMonitor) -> Iterator[tuple
 def servers(context: Context, pool: Pool, listener: Listener) -> Iterator[Directive]:
     """A line a member; members that cannot be rendered are among the refused."""
     numbers = values.server_ids(member.id for member in pool.members)
+    monitor = context.monitor(pool)
+    checked = _check_words(context, monitor, pool) if monitor else None
+    spoken = _protocol_words(context, pool, listener)
     for member in pool.members:
         if not context.wanted(member):
             continue
         try:
-            words = _server_words(context, member, pool, listener)
+            words = _server_words(member, checked, spoken)
             yield Directive((*words, "id", str(numbers[member.id])), owner=member.id)
         except (Unrenderable, UnsafeWord) as error:
             context.refused[member.id] = str(error)
 
 
-def _server_words(context: Context, member: Member, pool: Pool, listener: Listener) -> tuple[str, ...]:
+def _server_words(member: Member, checked: Sequence[str] | None, spoken: Sequence[str]) -> tuple[str, ...]:
+    """The words of a member, between which those stand that all members of its pool have.
+
+    :param checked: how it is monitored; None if it is not.
+    :param spoken: how HAProxy talks to it.
+    """
     words = ["server", member.id, values.endpoint(member.address, member.protocol_port, "member")]
     words += ["weight", values.count(member.weight, 0, 256, "weight")]
-    if monitor := context.monitor(pool):
-        words += _check_words(context, monitor, pool)
+    if checked is not None:
+        words += checked
         if member.monitor_address is not None:
             words += ["addr", values.bracketed(member.monitor_address, "monitor address")]
         if member.monitor_port is not None:
@@ -77,12 +85,16 @@ def _server_words(context: Context, member: Member, pool: Pool, listener: Listen
         words.append("backup")
     if not member.admin_state_up:
         words.append("disabled")
+    return (*words, *spoken)
+
+
+def _protocol_words(context: Context, pool: Pool, listener: Listener) -> list[str]:
+    words = []
     if pool.protocol is Protocol.PROXYV2 and listener.protocol is Protocol.TERMINATED_HTTPS:
         words.append("send-proxy-v2-ssl-cn")
     elif pool.protocol in PROXY:
         words.append(PROXY[pool.protocol])
-    words += tls.server_words(pool, context.certificates, context.settings.default_pool_ciphers)
-    return tuple(words)
+    return words + tls.server_words(pool, context.certificates, context.settings.default_pool_ciphers)
 
 
 def _check_words(context: Context, monitor: HealthMonitor, pool: Pool) -> list[str]:

@@ -129,10 +129,23 @@ def counter(name: str, about: str, value: int) -> Iterator[str]:
     yield from _own(name, about, "counter", str(value))
 
 
+def counters(name: str, about: str, label: str, values: Mapping[str, int]) -> Iterator[str]:
+    """As :func:`counter`, one for each value of a label.
+
+    :param values: by words that need no quoting.
+    """
+    samples = (f'{name}{{{label}="{word}"}} {value}' for word, value in values.items())
+    yield from _described(name, about, "counter", *samples)
+
+
 def _own(name: str, about: str, kind: str, value: str) -> Iterator[str]:
+    yield from _described(name, about, kind, f"{name} {value}")
+
+
+def _described(name: str, about: str, kind: str, *samples: str) -> Iterator[str]:
     yield f"# HELP {name} {about}"
     yield f"# TYPE {name} {kind}"
-    yield f"{name} {value}"
+    yield from samples
 
 
 def _comment(line: str) -> str | None:

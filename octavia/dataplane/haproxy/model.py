@@ -40,26 +40,25 @@ SECTION_KEYWORDS: Final = frozenset(
 )
 
 _KEYWORD = re.compile(r"[a-z][a-z0-9._-]*")
-_PLAIN = re.compile(r"[A-Za-z0-9_./:,+=@%()|*?~&;<>^!\[\]{}-]+")
+_PLAIN_CHARACTERS: Final = r"A-Za-z0-9_./:,+=@%()|*?~&;<>^!\[\]{}-"
+_PLAIN = re.compile(f"[{_PLAIN_CHARACTERS}]+")
+_PLAIN_LINE = re.compile(f"[ {_PLAIN_CHARACTERS}]+")
 
 
 class UnsafeWord(ValueError):
     """A word that no quoting makes safe; the text says why."""
 
 
-def _forbidden(char: str) -> bool:
-    # C0, DEL and C1. Surrogates cannot be encoded, so they would fail when the file is written.
-    code = ord(char)
-    return code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
+# C0 but for the tabulator, DEL and C1. Surrogates cannot be encoded: the file could not be written.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def check_word(word: str) -> None:
-    """:raises UnsafeWord: it is empty, or has a control character or half a surrogate pair."""
-    if not word:
+def check_words(words: tuple[str, ...]) -> None:
+    """:raises UnsafeWord: one is empty, or has a control character or half a surrogate pair."""
+    if "" in words:
         raise UnsafeWord("An empty word would end the directive that it stands in.")
-    for char in word:
-        if _forbidden(char):
-            raise UnsafeWord(f"The character U+{ord(char):04X} cannot stand in a configuration.")
+    if found := _FORBIDDEN.search(" ".join(words)):
+        raise UnsafeWord(f"The character U+{ord(found[0]):04X} cannot stand in a configuration.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,7 @@ class Directive:
     owner: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for word in self.words:
-            check_word(word)
+        check_words(self.words)
         if not self.words or not _KEYWORD.fullmatch(self.words[0]):
             raise UnsafeWord(f"A directive must start with a keyword: {self.words!r}")
         if self.words[0] in SECTION_KEYWORDS:
@@ -94,8 +92,7 @@ class Section:
     owner: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for word in self.words:
-            check_word(word)
+        check_words(self.words)
         if not self.words or self.words[0] not in SECTION_KEYWORDS:
             raise UnsafeWord(f"Not a section of HAProxy's configuration: {self.words!r}")
 
@@ -133,9 +130,17 @@ def lines(config: HaproxyConfig) -> Iterator[tuple[str, str | None]]:
     for number, section in enumerate(config.sections):
         if number:
             yield "", None
-        yield " ".join(map(quote, section.words)), section.owner
+        yield _line(section.words), section.owner
         for directive in section.directives:
-            yield "    " + " ".join(map(quote, directive.words)), directive.owner
+            yield "    " + _line(directive.words), directive.owner
+
+
+def _line(words: tuple[str, ...]) -> str:
+    bare = " ".join(words)
+    # One look at the whole line, which with a thousand members is most of rendering.
+    if _PLAIN_LINE.fullmatch(bare) and bare.count(" ") == len(words) - 1:
+        return bare
+    return " ".join(map(quote, words))
 
 
 def serialize(config: HaproxyConfig) -> str:

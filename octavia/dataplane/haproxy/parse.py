@@ -5,6 +5,7 @@ Follows HAProxy's own rules of quoting and escaping (configuration manual, secti
 whose meaning depends on more than itself (environment variables, conditional blocks) is refused.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -12,12 +13,14 @@ from octavia.dataplane.haproxy.model import SECTION_KEYWORDS, Directive, Haproxy
 
 _ESCAPED: Final = frozenset(" \\#\"'")
 _VARIABLE = re.compile(r"\$[A-Za-z_{]")
+_BARE = re.compile(r"[^\\#\"'\n\v\f\x1c-\x1f\x80-\U0010ffff]*")  # ASCII, nothing to unquote
 
 
 class ParseError(ValueError):
     """The text cannot be understood without running HAProxy; the message names the line."""
 
 
+@functools.lru_cache(maxsize=2)  # what runs is compared with each wanted one, and becomes that
 def parse(text: str) -> HaproxyConfig:
     """The model of a text; comments, indentation and quoting are gone.
 
@@ -45,6 +48,8 @@ def split_words(line: str) -> tuple[str, ...]:
 
     :raises ParseError: a quote is not closed, or an environment variable is used.
     """
+    if _BARE.fullmatch(line):
+        return tuple(line.split())
     words: list[str] = []
     word: list[str] | None = None  # None between words, so that '' is a word and a space is none
     at = 0

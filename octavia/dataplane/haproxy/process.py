@@ -27,7 +27,8 @@ def global_section(context: Context, enabled: Sequence[Listener], proxies: Seque
     if settings.user:
         rows.append(("user", settings.user))
     if settings.log_socket:
-        rows.append(("log", settings.log_socket, f"local{settings.user_log_facility}"))
+        # A long URL must not cut off what stands behind it; rsyslog takes no more.
+        rows.append(("log", settings.log_socket, "len", "8192", f"local{settings.user_log_facility}"))
         facility = f"local{settings.administrative_log_facility}"
         rows.append(("log", settings.log_socket, facility, "notice"))
     rows.append(
@@ -50,6 +51,7 @@ def global_section(context: Context, enabled: Sequence[Listener], proxies: Seque
 
 def defaults_section(context: Context) -> Section:
     """``defaults``."""
+    # Not splice-auto: over TCP it copies long streams all the same (measured with HAProxy 2.6).
     options = ("redispatch", "splice-request", "splice-response", "http-keep-alive")
     rows: list[tuple[str, ...]] = [("log", "global") if context.settings.logs_connections else ("no", "log")]
     rows.append(("retries", "3"))

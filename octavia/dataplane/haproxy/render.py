@@ -16,26 +16,24 @@ the usual one, on purpose:
 * A single amphora with a stick table is its own peer, so that a reload keeps the table.
 * A TLS-HELLO monitor makes a real TLS handshake.
 * ``allowed_cidrs`` are asked for here too: not every network has security groups.
+* A reload closes no kept connection before it has answered one more request (``idle-close-on-response``).
 * Where there is a PROMETHEUS listener, ``maxconn`` of the process has room for the connections inside.
 * The cache of TLS sessions has HAProxy's own size: one that follows the amphora's free memory would be
   another size, and so a reload, with every change.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from octavia.dataplane.haproxy import process, prometheus, tls, values
 from octavia.dataplane.haproxy.backend import backend
+from octavia.dataplane.haproxy.blame import blame
 from octavia.dataplane.haproxy.context import GONE, Context
 from octavia.dataplane.haproxy.frontend import frontend
-from octavia.dataplane.haproxy.model import HaproxyConfig, Section, UnsafeWord, lines, serialize
+from octavia.dataplane.haproxy.model import HaproxyConfig, Section, UnsafeWord, lines
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.dataplane.haproxy.values import Unrenderable
 from octavia.domain.tree import Amphora, Listener, LoadBalancer, Protocol
-
-_AT_LINE = re.compile(r"\[[^\]\s]*:(\d+)\]")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +62,7 @@ class Rendered:
 
         :param output: what ``haproxy -c`` printed.
         """
-        complaints = [one for one in output.splitlines() if "[ALERT]" in one] or output.splitlines()
-        for complaint in complaints:
-            for line in _AT_LINE.findall(complaint):
-                if owner := self.owner_of(int(line)):
-                    return owner
-        known = {owner for owner in self.owners if owner}
-        for complaint in complaints:
-            # The last name is the most particular one: a server stands after its backend.
-            for name in reversed(_UUID.findall(complaint)):
-                if name in known:
-                    return str(name)
-        return None
+        return blame(self.config, self.owners, output)
 
 
 def render(
@@ -99,11 +86,11 @@ def render(
     if lb.provisioning_status in GONE or not context.listeners():
         return None
     config = HaproxyConfig(tuple(_sections(context)))
-    owners = tuple(owner for _, owner in lines(config))
+    written = list(lines(config))
     return Rendered(
         config,
-        serialize(config),
-        owners,
+        "".join(f"{text}\n" for text, _ in written),
+        tuple(owner for _, owner in written),
         context.refused,
         tuple(context.secret_files),
         context.crt_lists,

@@ -21,6 +21,8 @@ SHOW_LISTENERS: Final = "show stat -1 1 -1"
 SHOW_POOLS: Final = "show stat -1 6 -1"
 SHOW_ALL: Final = "show stat -1 -1 -1"
 
+_UNSPECIFIED: Final = "0.0.0.0"  # noqa: S104  # nobody listens here
+
 
 class Verdict(Enum):
     """What an answer means for whoever sent the command."""
@@ -87,15 +89,12 @@ def set_address(key: ServerKey, address: str, port: int) -> Command:
     )
 
 
-def set_check_address(key: ServerKey, address: str, port: int | None) -> Command:
-    """Whom the health check asks; without a port, at the server's own."""
-    at_port = "" if port is None else f" port {port}"
-    return Command(f"set server {key} check-addr {address}{at_port}")
+def set_check(key: ServerKey, address: str | None, port: int | None) -> Command:
+    """Whom the health check asks; None: as in a file that does not say, the server's own.
 
-
-def set_check_port(key: ServerKey, port: int) -> Command:
-    """At which port the health check asks."""
-    return Command(f"set server {key} check-port {port}", done=r"(health check port updated\.?)?")
+    An unspecified address and port 0 are how HAProxy itself keeps what is not said.
+    """
+    return Command(f"set server {key} check-addr {address or _UNSPECIFIED} port {port or 0}")
 
 
 def compute_cookies(backend: str) -> Command:
@@ -115,6 +114,30 @@ def delete_server(key: ServerKey) -> Command:
 def shut_sessions(key: ServerKey) -> Command:
     """End what is left on a server whose time is up. Absent is a success."""
     return Command(f"shutdown sessions server {key}", done=r"(No such (server|backend)\.)?")
+
+
+def expect_pattern(acl_id: int, value: str) -> Command:
+    """Changes nothing; fails unless the value is all that this condition compares with."""
+    listed = re.escape(f" {value}".rstrip())
+    return Command(f"show acl #{acl_id}", done=f"0x[0-9a-f]+{listed}")
+
+
+def add_pattern(acl_id: int, value: str) -> Command:
+    """One more value that the condition matches. Fails where HAProxy's start would, for the same reason."""
+    return Command(f"add acl #{acl_id} {_escaped(value)}")
+
+
+def delete_pattern(acl_id: int, value: str) -> Command:
+    """One value less. One that begins with ``#`` is taken for an address of HAProxy's and not found."""
+    return Command(f"del acl #{acl_id} {_escaped(value)}")
+
+
+def _escaped(word: str) -> str:
+    """Any text without control characters as one word: a backslash takes the meaning of what follows.
+
+    Separators, semicolons and the ``<<`` of a payload among it (management guide, section 9.3).
+    """
+    return re.sub(r"(?=[\x20-\x7e])[^A-Za-z0-9]", r"\\\g<0>", word)
 
 
 def new_tls_file(kind: str, path: str) -> Command:
@@ -185,6 +208,14 @@ class Stat:
     request_errors: int
 
 
+_READ: Final = frozenset(
+    {
+        *("pxname", "svname", "type", "status", "weight", "cookie"),
+        *("scur", "slim", "stot", "bin", "bout", "ereq"),
+    }
+)
+
+
 def parse_stat(text: str) -> list[Stat]:
     """The rows of ``show stat``.
 
@@ -192,18 +223,20 @@ def parse_stat(text: str) -> list[Stat]:
     """
     if not text.startswith("# "):
         raise ValueError(f"HAProxy's answer is no table: {text[:80]!r}")
+    columns, *rows = csv.reader(text[2:].splitlines())
+    read = [(name, at) for at, name in enumerate(columns) if name in _READ]  # of about a hundred
     try:
-        return [_stat(row) for row in csv.DictReader(text[2:].splitlines()) if row.get("pxname")]
+        return [_stat({name: row[at] for name, at in read}) for row in rows if len(row) >= len(columns)]
     except KeyError as error:
         raise ValueError(f"HAProxy's table has no column {error}") from error
 
 
-def _stat(row: Mapping[str, str | None]) -> Stat:
+def _stat(row: Mapping[str, str]) -> Stat:
     return Stat(
-        proxy=row["pxname"] or "",
-        server=row["svname"] or "",
+        proxy=row["pxname"],
+        server=row["svname"],
         type=RowType(row["type"]),
-        status=row["status"] or "",
+        status=row["status"],
         weight=int(row["weight"] or 0),
         cookie=row.get("cookie") or "",
         current_sessions=int(row["scur"] or 0),

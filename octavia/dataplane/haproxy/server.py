@@ -4,6 +4,7 @@
 What to do about a difference is not here: see :mod:`octavia.dataplane.haproxy.diff`.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -86,6 +87,7 @@ class Server:
         return any(setting[0] == keyword for setting in self.settings)
 
 
+@functools.lru_cache(maxsize=4096)  # of two texts to be compared, nearly all lines are the same
 def read_server(backend: str, words: tuple[str, ...]) -> Server:
     """A ``server`` line of a backend.
 

@@ -5,20 +5,22 @@ Quoting is not here: :mod:`octavia.dataplane.haproxy.model` does it for every wo
 functions guard the little languages *inside* a word, log formats, sample expressions, addresses.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&*+.^_`|~-]+")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NO_LOG_WORD = re.compile(r"[^\x21-\x7e]")
 _HTTP_METHOD = re.compile(r"[A-Z]+")
 _URL_PATH = re.compile(r"/[^\s\x00-\x1f\x7f]*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _CODES = re.compile(r"([1-9]\d\d)(?:-([1-9]\d\d))?")
 _STICK_SIZE = re.compile(r"\d{1,9}[kmg]?")
 _VERSION = re.compile(r"(?:\d+:)?v?(\d+)\.(\d+)")
-_MAX_SERVER_ID: Final = 2**31 - 1
+_LARGEST_ID: Final = 2**31 - 1
 
 
 class Unrenderable(ValueError):
@@ -34,12 +36,17 @@ def _matching(pattern: re.Pattern[str], value: str, noun: str) -> str:
 def address(value: str | None, noun: str = "address") -> str:
     """An IP address in its canonical form, IPv6 without brackets and without a scope."""
     try:
-        parsed = ip_address(value or "")
+        canonical = _canonical(value or "")
     except ValueError as error:
         raise Unrenderable(f"The {noun} {value!r} is no IP address; change it.") from error
-    if "%" in str(parsed):
+    if "%" in canonical:
         raise Unrenderable(f"The {noun} {value!r} names an interface, which means nothing here; change it.")
-    return str(parsed)
+    return canonical
+
+
+@functools.lru_cache(maxsize=8192)  # the members of a load balancer are rendered again with every change
+def _canonical(value: str) -> str:
+    return str(ip_address(value))
 
 
 def bracketed(value: str, noun: str) -> str:
@@ -83,8 +90,9 @@ def count(value: int, low: int, high: int, noun: str) -> str:
 
 
 def cookie_name(value: str | None) -> str:
-    """A token of RFC 6265 section 4.1.1, apart from ``'``, which starts a quote in an argument."""
-    return _matching(_COOKIE_NAME, value or "", "cookie name")
+    """A token of RFC 6265 section 4.1.1, as the argument of a sample."""
+    name = _matching(_COOKIE_NAME, value or "", "cookie name")
+    return f'"{name}"' if "'" in name else name  # which starts a quote of its own there
 
 
 def http_method(value: str) -> str:
@@ -112,6 +120,11 @@ def log_format_literal(value: str) -> str:
     return value.replace("%", "%%")
 
 
+def log_word(value: str) -> str:
+    """Text in a log format that stays one word of the line: neither a space nor a line end gets in."""
+    return log_format_literal(_NO_LOG_WORD.sub("_", value))
+
+
 def status_pattern(expected_codes: str) -> str:
     """``200,204,300-302`` as the regular expression of all codes, ranges expanded."""
     codes: set[int] = set()
@@ -133,14 +146,27 @@ def server_ids(member_ids: Iterable[str]) -> dict[str, int]:
     stick tables that peers exchange go by these numbers: without fixed ones, a reload after a
     removal, or a failover, would send clients elsewhere.
     """
+    return _numbers(member_ids)
+
+
+def acl_ids(rule_ids: Iterable[str]) -> dict[str, int]:
+    """A number for each L7 rule of a file, for the runtime socket.
+
+    HAProxy numbers conditions by their place in the file, and the place of the next start is not that of
+    the process that runs: without fixed ones, a change could meet another rule.
+    """
+    return _numbers(rule_ids)
+
+
+def _numbers(ids: Iterable[str]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     taken: set[int] = set()
-    for member_id in sorted(set(member_ids)):
-        number = zlib.crc32(member_id.encode()) % _MAX_SERVER_ID + 1
+    for one in sorted(set(ids)):
+        number = zlib.crc32(one.encode()) % _LARGEST_ID + 1
         while number in taken:
-            number = number % _MAX_SERVER_ID + 1
+            number = number % _LARGEST_ID + 1
         taken.add(number)
-        numbers[member_id] = number
+        numbers[one] = number
     return numbers
 
 

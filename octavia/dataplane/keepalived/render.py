@@ -2,7 +2,7 @@
 """Who of a pair owns the VIP, as keepalived's configuration (contract: data-plane.md section 8).
 
 Pure: values in, text out. No string of a tenant gets in: names are made of ids, everything else
-is a number or an address that has been parsed. keepalived has no quoting to rely on.
+is a number or an address that has been parsed. The text is made in :mod:`octavia.dataplane.keepalived.model`.
 
 Beyond the contract there is a tracked file: the agent writes ``1`` there when HAProxy has died and
 ``0`` when it is back. keepalived watches it with inotify and gives the VIP up at once, whereas the
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
+from octavia.dataplane.keepalived.model import Block, block, serialize
 from octavia.domain.tree import Amphora, LoadBalancer, Role, Topology, VrrpGroup
 
 ROUTE_TABLE: Final = 1
@@ -90,7 +91,7 @@ def render(
     own = _address(amphora.vrrp_ip)
     # keepalived speaks version 3 on IPv6 whatever it is told, and then takes no password.
     version = 3 if group.version == 3 or own.version == 6 else 2
-    blocks: list[_Block] = [_globals(amphora), _script(settings)]
+    blocks: list[Block] = [_globals(amphora), _script(settings)]
     if settings.track_file:
         blocks.append(_file(settings))
     body = [
@@ -100,54 +101,35 @@ def render(
         *_peers(own, amphora, amphorae),
         *_addresses(lb, own),
         *_routes(vip_subnets, _interface(amphora)),
-        _Block("track_script", ("octavia_check_script",)),
+        block("track_script", "octavia_check_script"),
     ]
     if settings.track_file:
-        body.append(_Block("track_file", ("octavia_haproxy_down",)))
-    blocks.append(_Block(f"vrrp_instance {instance}", tuple(body)))
-    return "\n".join("\n".join(block.lines()) + "\n" for block in blocks)
+        body.append(block("track_file", "octavia_haproxy_down"))
+    blocks.append(block(f"vrrp_instance {instance}", *body))
+    return serialize(tuple(blocks))
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A keyword line and what stands between its braces."""
-
-    head: str
-    body: tuple["str | _Block", ...]
-
-    def lines(self, indent: str = "") -> Iterator[str]:
-        yield f"{indent}{self.head} {{"
-        for item in self.body:
-            if isinstance(item, _Block):
-                yield from item.lines(indent + "    ")
-            else:
-                yield f"{indent}    {item}"
-        yield f"{indent}}}"
-
-
-def _globals(amphora: Amphora) -> _Block:
+def _globals(amphora: Amphora) -> Block:
     # Without a name keepalived looks up the host's, and where no DNS server answers that takes ten
     # seconds of every start. Only root may change the script, and root is who HAProxy's socket answers.
     name = _matching(_ROUTER_ID, amphora.id, "amphora id")
-    return _Block("global_defs", (f"router_id {name}", "script_user root", "enable_script_security"))
+    return block("global_defs", f"router_id {name}", "script_user root", "enable_script_security")
 
 
-def _script(settings: KeepalivedSettings) -> _Block:
-    return _Block(
+def _script(settings: KeepalivedSettings) -> Block:
+    return block(
         "vrrp_script octavia_check_script",
-        (
-            f'script "{_matching(_PATH, check_script(settings.base_path), "path")}"',
-            f"interval {settings.check_interval_s:d}",
-            f"fall {settings.fail_count:d}",
-            f"rise {settings.success_count:d}",
-        ),
+        f'script "{_matching(_PATH, check_script(settings.base_path), "path")}"',
+        f"interval {settings.check_interval_s:d}",
+        f"fall {settings.fail_count:d}",
+        f"rise {settings.success_count:d}",
     )
 
 
-def _file(settings: KeepalivedSettings) -> _Block:
+def _file(settings: KeepalivedSettings) -> Block:
     # Weight 0: anything but 0 in the file is a FAULT, whatever the priorities.
     path = _matching(_PATH, tracked_file(settings.base_path), "path")
-    return _Block("track_file octavia_haproxy_down", (f'file "{path}"', "weight 0", "init_file 0"))
+    return block("track_file octavia_haproxy_down", f'file "{path}"', "weight 0", "init_file 0")
 
 
 def _identity(group: VrrpGroup, version: int, amphora: Amphora) -> Iterator[str]:
@@ -178,15 +160,15 @@ def _announcements(settings: KeepalivedSettings) -> Iterator[str]:
     yield f"garp_master_refresh_repeat {settings.garp_refresh_count:d}"
 
 
-def _authentication(group: VrrpGroup, version: int) -> Iterator[_Block]:
+def _authentication(group: VrrpGroup, version: int) -> Iterator[Block]:
     if version == 2 and group.auth_pass:
         password = _matching(_AUTH_PASS, group.auth_pass, "VRRP password", secret=True)
-        yield _Block("authentication", ("auth_type PASS", f"auth_pass {password}"))
+        yield block("authentication", "auth_type PASS", f"auth_pass {password}")
 
 
 def _peers(
     own: IPv4Address | IPv6Address, amphora: Amphora, amphorae: Iterable[Amphora]
-) -> Iterator["str | _Block"]:
+) -> Iterator["str | Block"]:
     peers = sorted(
         (_address(one.vrrp_ip) for one in amphorae if one.id != amphora.id and one.is_peer),
         key=lambda address: (address.version, int(address)),
@@ -194,22 +176,20 @@ def _peers(
     # Without a peer keepalived would fall back to multicast and complain about the source.
     if peers:
         yield f"unicast_src_ip {own}"
-        yield _Block("unicast_peer", tuple(str(peer) for peer in peers))
+        yield block("unicast_peer", *map(str, peers))
 
 
-def _addresses(lb: LoadBalancer, own: IPv4Address | IPv6Address) -> Iterator[_Block]:
+def _addresses(lb: LoadBalancer, own: IPv4Address | IPv6Address) -> Iterator[Block]:
     if not lb.vip_addresses:
         raise ValueError("the load balancer has no VIP yet")
     primary, *additional = map(_address, lb.vip_addresses)
     every = [primary, *sorted(additional, key=lambda vip: (vip.version, int(vip)))]
-    same = tuple(str(vip) for vip in every if vip.version == own.version)
-    others = tuple(str(vip) for vip in every if vip.version != own.version)
-    yield _Block("virtual_ipaddress", same)
-    if others:
-        yield _Block("virtual_ipaddress_excluded", others)
+    yield block("virtual_ipaddress", *(str(vip) for vip in every if vip.version == own.version))
+    if others := [str(vip) for vip in every if vip.version != own.version]:
+        yield block("virtual_ipaddress_excluded", *others)
 
 
-def _routes(subnets: Sequence[VipSubnet], interface: str) -> Iterator[_Block]:
+def _routes(subnets: Sequence[VipSubnet], interface: str) -> Iterator[Block]:
     routes: list[str] = []
     rules: list[str] = []
     for subnet in subnets:
@@ -223,8 +203,8 @@ def _routes(subnets: Sequence[VipSubnet], interface: str) -> Iterator[_Block]:
             routes.append(f"{ip_network(destination, strict=False)} via {_address(nexthop)} onlink {table}")
         rules.append(f"from {vip}/{vip.max_prefixlen} table {ROUTE_TABLE} priority {RULE_PRIORITY}")
     if routes:
-        yield _Block("virtual_routes", tuple(routes))
-        yield _Block("virtual_rules", tuple(rules))
+        yield block("virtual_routes", *routes)
+        yield block("virtual_rules", *rules)
 
 
 def _interface(amphora: Amphora) -> str:

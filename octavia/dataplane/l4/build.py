@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Final
+from urllib.parse import quote
 
 from octavia.dataplane.l4 import model
 from octavia.domain import tree
@@ -14,6 +15,8 @@ from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import LoadBalancer, PersistenceType, Resource
 
 _GONE: Final = frozenset({ProvisioningStatus.PENDING_DELETE, ProvisioningStatus.DELETED})
+# What else is in a path is percent-encoded (RFC 3987 section 3.1).
+_ASCII: Final = "".join(map(chr, range(0x20, 0x7F)))
 _CODES: Final = re.compile(r"(\d{3})(?:-(\d{3}))?")
 
 
@@ -112,7 +115,7 @@ class _Building:
                 rise=one.max_retries,
                 fall=one.max_retries_down,
                 http_method=one.http_method or "GET",
-                url_path=one.url_path or "/",
+                url_path=quote(one.url_path or "/", safe=_ASCII),
                 http_version=str(one.http_version or "1.0"),
                 domain_name=one.domain_name,
                 expected_codes=_codes(one.expected_codes or "200"),

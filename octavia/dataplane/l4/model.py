@@ -7,9 +7,11 @@ chose freely, but for the three words of an HTTP check, which have their own pat
 addresses, numbers are numbers, ids are UUIDs. So whatever is rendered has no use for quoting.
 """
 
+import contextlib
+import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, TypeVar
 
@@ -69,7 +71,7 @@ class Check:
         if self.domain_name is not None:
             _matching(_HOST, self.domain_name, "health monitor domain_name")
         for code in self.expected_codes:
-            _integer(code, 100, 599, "health monitor expected_codes")
+            _integer(code, 100, 999, "health monitor expected_codes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ class Member:
     @property
     def version(self) -> int:
         """4 or 6."""
-        return ip_address(self.address).version
+        return 6 if ":" in self.address else 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,8 @@ class L4Config:
 
     def to_json(self) -> dict[str, Any]:
         """For :meth:`from_json`."""
-        return asdict(self)
+        plain = {**_plain(self), "listeners": [_plain(one) for one in self.listeners]}
+        return plain | {"pools": [_pool_json(one) for one in self.pools]}
 
     @classmethod
     def from_json(cls, value: object) -> "L4Config":
@@ -227,6 +230,7 @@ class L4Config:
         )
 
 
+@functools.lru_cache(maxsize=8192)  # every change brings all members again
 def canonical(address: str) -> str:
     """The one spelling of an address. :raises BadModel:"""
     try:
@@ -234,6 +238,19 @@ def canonical(address: str) -> str:
     except ValueError:
         raise BadModel(f"{address!r} is no IP address") from None
     return str(parsed)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    # Without a look into what cannot be nested, of which dataclasses.asdict makes copies.
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _pool_json(pool: Pool) -> dict[str, Any]:
+    return _plain(pool) | {
+        "persistence": pool.persistence and _plain(pool.persistence),
+        "check": pool.check and _plain(pool.check),
+        "members": [_plain(one) for one in pool.members],
+    }
 
 
 def _listener(value: object) -> Listener:
@@ -322,9 +339,8 @@ def _address(value: object, noun: str) -> None:
 
 
 def _network(value: str) -> None:
-    try:
+    usual = None
+    with contextlib.suppress(ValueError):
         usual = str(ip_network(value))
-    except ValueError:
-        usual = ""
     if usual != value or "%" in value:
         raise BadModel(f"allowed_cidrs {value!r} is no CIDR in its usual spelling")

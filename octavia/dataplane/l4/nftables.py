@@ -10,12 +10,16 @@ Pure: values in, the text of one ``nft -f`` transaction out. How a packet goes t
 2. ``to_members`` makes the mark an address. From then on conntrack translates; no rule matters to
    a flow that exists, so a table can be replaced under traffic.
 3. ``from_us`` hides the client's address, so that answers come back through the amphora
-   (contract: data-plane.md section 9, "Masquerade"). ``answers`` counts them.
+   (contract: data-plane.md section 9, "Masquerade"). ``dispatch`` counts them too: a chain of its own
+   would be one more that every packet of either direction enters.
 
 A mark is made of the member's id, so it survives replacements and is the same on both amphorae of a
 pair; by it the agent ends all flows of a member (``conntrack --delete --mark``). Counters and tables of
 persistence are objects with names; a replacement keeps those whose names are still wanted, and what
 an object is like is part of its name.
+
+Where the objects stay the same, :func:`difference` sends only the rules and addresses that differ: of a
+thousand members few do, and the kernel waits for all of its readers only where rules go.
 
 Beside the contract: nftables cannot count flows a member, so LEAST_CONNECTIONS takes turns by weight.
 SOURCE_IP is rendezvous hashing over a fixed number of slots: a member that comes or goes moves only
@@ -24,32 +28,41 @@ its own share of the sources.
 
 import hashlib
 import math
-import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from ipaddress import ip_network
-from itertools import repeat
 from typing import Final, NamedTuple
 
+from octavia.dataplane.l4.choice import SOURCE_SLOTS, SourceSlots, choosable, source_slots, turns
 from octavia.dataplane.l4.model import L4Config, Listener, Member, Pool
 
 TABLE: Final = "inet octavia_l4"
-SOURCE_SLOTS: Final = 1024
 MOST_TURNS: Final = 1024  # of one round; beyond that members are drawn by lot, weighted
 MOST_PERSISTENT_SOURCES: Final = 65536
 _SEED: Final = 0x6F637461  # the same on both amphorae, so that sources stay where they are
 
-_DRAWS: Final = struct.Struct(f">{SOURCE_SLOTS}I")
-_BASE_CHAINS: Final = (
-    "untracked_in",
-    "untracked_out",
-    "dispatch",
-    "to_members",
-    "answers",
-    "from_us",
-    "no_redirects",
-)
+_ADDRESSES: Final = {
+    "members4": "type mark : ipv4_addr . inet_service;",
+    "members6": "type mark : ipv6_addr . inet_service;",
+}
+_ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
+    # HAProxy's traffic is none of conntrack's business.
+    "untracked_in": ("type filter hook prerouting priority raw;", "meta l4proto tcp notrack"),
+    "untracked_out": ("type filter hook output priority raw;", "meta l4proto tcp notrack"),
+    "to_members": (
+        "type nat hook prerouting priority dstnat;",
+        "meta nfproto ipv4 meta l4proto { udp, sctp } dnat ip to ct mark map @members4",
+        "meta nfproto ipv6 meta l4proto { udp, sctp } dnat ip6 to ct mark map @members6",
+    ),
+    "from_us": (
+        "type nat hook postrouting priority srcnat;",
+        "meta l4proto { udp, sctp } ct mark != 0 masquerade",
+    ),
+    # IPv4 has a sysctl for it. A client must not be told to go to the member directly.
+    "no_redirects": ("type filter hook output priority filter;", "icmpv6 type nd-redirect drop"),
+}
 _DELETED_IN_ORDER: Final = ("chain", "map", "set", "counter")
 
 
@@ -77,28 +90,81 @@ class Target(NamedTuple):
     port: int
 
 
-class Rendered(NamedTuple):
-    """A transaction, and the objects that are there after it."""
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What the table should be.
 
-    text: str
-    named: frozenset[Named]
+    :param objects: sets, maps and counters that the kernel fills, each with what it is like.
+    :param chains: the rules of each, a base chain's hook before them.
+    :param addresses: for each map of marks what it should say.
+    :param slots: by pool and IP version, for the next :func:`render`.
+    """
+
+    objects: Mapping[Named, str]
+    chains: Mapping[str, tuple[str, ...]]
+    addresses: Mapping[str, Mapping[int, str]]
+    slots: Mapping[tuple[str, int], SourceSlots]
+
+    @property
+    def named(self) -> frozenset[Named]:
+        """The objects that are there after it."""
+        chains = (Named("chain", name) for name in self.chains)
+        return frozenset((*self.objects, *chains, *(Named("map", name) for name in self.addresses)))
+
+    @property
+    def text(self) -> str:
+        """The transaction that makes the table so, from none."""
+        return self.replacing(())
+
+    def replacing(self, present: Collection[Named]) -> str:
+        """The transaction that makes the table so, from whatever it is; what the kernel filled is kept.
+
+        :param present: the objects that are there now.
+        """
+        wanted = self.named
+        unwanted = sorted(
+            set(present) - wanted, key=lambda one: (_DELETED_IN_ORDER.index(one.kind), one.name)
+        )
+        head = [f"table {TABLE}", f"flush table {TABLE}"]
+        head += [f"delete {one.kind} {TABLE} {one.name}" for one in unwanted]
+        head += [f"flush map {TABLE} {name}" for name in self.addresses if Named("map", name) in present]
+        body = [f"  {one.kind} {one.name} {{ {like} }}" for one, like in self.objects.items()]
+        for name, places in self.addresses.items():
+            elements = f" elements = {_braced(_places(places))};" if places else ""
+            body.append(f"  map {name} {{ {_ADDRESSES[name]}{elements} }}")
+        return "\n".join([*head, f"table {TABLE} {{", *body, *_chain_lines(self.chains), "}", ""])
+
+
+def difference(before: Rendered, after: Rendered) -> str | None:
+    """The transaction that leads from a table that is there to another; empty if they are the same.
+
+    :returns: None if their objects differ: then the whole table is to be replaced.
+    """
+    if (before.objects, before.chains.keys()) != (after.objects, after.chains.keys()):
+        return None
+    lines = []
+    for name, new in after.addresses.items():
+        old = before.addresses[name]
+        gone = {mark: place for mark, place in old.items() if new.get(mark) != place}
+        come = {mark: place for mark, place in new.items() if old.get(mark) != place}
+        lines += [f"delete element {TABLE} {name} {_braced(_places(gone))}"] if gone else []
+        lines += [f"add element {TABLE} {name} {_braced(_places(come))}"] if come else []
+    chains = {name: rules for name, rules in after.chains.items() if rules != before.chains[name]}
+    if chains:
+        lines += [f"flush chain {TABLE} {name}" for name in chains]
+        lines += [f"table {TABLE} {{", *_chain_lines(chains), "}"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def render(
-    config: L4Config, *, down: Collection[str] = frozenset(), present: Collection[Named] = frozenset()
+    config: L4Config, *, down: Collection[str] = frozenset(), before: Rendered | None = None
 ) -> Rendered:
-    """The transaction that makes the table so, from whatever it is.
+    """The table of these listeners.
 
-    :param down: ids of members that get nothing.
-    :param present: the objects that the kernel's table has now; what is not wanted of them is deleted.
+    :param down: ids of members that get no flows now.
+    :param before: an earlier one: what took long to find out is not found out again.
     """
-    rendering = _Rendering(config, frozenset(down))
-    body = list(rendering.lines())
-    wanted = rendering.named
-    unwanted = sorted(set(present) - wanted, key=lambda one: (_DELETED_IN_ORDER.index(one.kind), one.name))
-    head = [f"table {TABLE}", f"flush table {TABLE}"]
-    head += [f"delete {one.kind} {TABLE} {one.name}" for one in unwanted]
-    return Rendered("\n".join([*head, f"table {TABLE} {{", *body, "}", ""]), frozenset(wanted))
+    return _Rendering(config, frozenset(down), before.slots if before else {}).rendered()
 
 
 def remove() -> str:
@@ -144,103 +210,50 @@ def counter(kind: str, listener_id: str) -> str:
     return f"{kind}_{_hex(listener_id)}"
 
 
-def choosable(pool: Pool, version: int, *, down: Collection[str] = frozenset()) -> tuple[Member, ...]:
-    """The members that new flows may go to: backups only where nobody else is left."""
-    able = [
-        one
-        for one in pool.members
-        if one.enabled and one.weight > 0 and one.id not in down and one.version == version
-    ]
-    first = [one for one in able if not one.backup]
-    return tuple(first or able)
-
-
-def turns(weights: Sequence[int]) -> list[int]:
-    """Indexes in an order that gives each its share and spreads it over the round.
-
-    As nginx's smooth weighted round robin; 5, 1, 1 gives 0 0 1 0 2 0 0.
-    """
-    current = [0] * len(weights)
-    order = []
-    for _ in range(sum(weights)):
-        current = [have + weight for have, weight in zip(current, weights, strict=True)]
-        chosen = max(range(len(weights)), key=current.__getitem__)
-        current[chosen] -= sum(weights)
-        order.append(chosen)
-    return order
-
-
-def source_slots(members: Sequence[Member]) -> list[int]:
-    """For each slot the index of its member: weighted rendezvous hashing (Schindelhauer, Schomaker 2005)."""
-    equal = len({one.weight for one in members}) == 1  # then the logarithm changes no order
-    best: list[tuple[float, int]] = [(-math.inf, 0)] * SOURCE_SLOTS
-    for index, member in enumerate(members):
-        draws = _DRAWS.unpack(hashlib.shake_128(member.id.encode()).digest(_DRAWS.size))
-        scores: Iterable[float] = draws
-        if not equal:
-            scores = [-member.weight / math.log((draw + 0.5) / 2**32) for draw in draws]
-        best = list(map(max, best, zip(scores, repeat(index), strict=False)))
-    return [index for _, index in best]
-
-
 class _Rendering:
-    """One call of :func:`render`: its arguments, and which objects were named."""
+    """One call of :func:`render`."""
 
-    def __init__(self, config: L4Config, down: frozenset[str]) -> None:
+    def __init__(
+        self, config: L4Config, down: frozenset[str], slots: Mapping[tuple[str, int], SourceSlots]
+    ) -> None:
         self._config = config
         self._down = down
         self._marks = marks(config)
-        self.named: set[Named] = {Named("chain", name) for name in _BASE_CHAINS}
+        self._slots_before = slots
+        self._slots: dict[tuple[str, int], SourceSlots] = {}
+        self._objects: dict[Named, str] = {}
+        self._chains: dict[str, tuple[str, ...]] = {}
 
-    def lines(self) -> Iterator[str]:
+    def rendered(self) -> Rendered:
         doors: dict[int, list[str]] = defaultdict(list)
         answered: dict[tuple[str, int], list[str]] = defaultdict(list)
         for listener in self._config.enabled_listeners:
             for kind in ("rx", "tx", "new"):
-                name = counter(kind, listener.id)
-                yield self._declared("counter", name)
+                self._objects[Named("counter", counter(kind, listener.id))] = ""
             if listener.connection_limit is not None:
-                yield self._declared("set", _limit(listener), "type inet_proto; size 16; flags dynamic;")
+                limited = "type inet_proto; size 16; flags dynamic;"
+                self._objects[Named("set", _limit(listener))] = limited
             for version in self._versions():
-                yield from self._listener(listener, version)
+                self._chains[_chain(listener, version)] = tuple(self._listener(listener, version))
                 for vip in self._vips(version):
                     protocol, place = listener.protocol.lower(), f"{vip} . {listener.port}"
                     doors[version].append(f"{protocol} . {place} : goto {_chain(listener, version)}")
                     answered[protocol, version].append(f'{place} : "{counter("tx", listener.id)}"')
-        yield from self._untracked()
-        yield from _chain_lines(
-            "dispatch",
+        self._chains |= _ALWAYS
+        self._chains["dispatch"] = (
             "type filter hook prerouting priority mangle;",
             *(
                 f"ct direction original meta l4proto . {_ip(version)} daddr . th dport vmap {_braced(ways)}"
                 for version, ways in doors.items()
             ),
-        )
-        yield from _chain_lines(
-            "to_members", "type nat hook prerouting priority dstnat;", *self._translations()
-        )
-        yield from _chain_lines(
-            "answers",
-            "type filter hook forward priority filter;",
             *(
                 f"meta l4proto {protocol} ct direction reply ct mark != 0 counter name"
                 f" ct original {_ip(version)} daddr . ct original proto-dst map {_braced(places)}"
                 for (protocol, version), places in answered.items()
             ),
         )
-        yield from _chain_lines(
-            "from_us",
-            "type nat hook postrouting priority srcnat;",
-            "meta l4proto { udp, sctp } ct mark != 0 masquerade",
-        )
-        # IPv4 has a sysctl for it. A client must not be told to go to the member directly.
-        yield from _chain_lines(
-            "no_redirects", "type filter hook output priority filter;", "icmpv6 type nd-redirect drop"
-        )
-
-    def _declared(self, kind: str, name: str, body: str = "") -> str:
-        self.named.add(Named(kind, name))
-        return f"  {kind} {name} {{ {body} }}"
+        addresses = {f"members{version}": self._places(version) for version in (4, 6)}
+        return Rendered(self._objects, self._chains, addresses, self._slots)
 
     def _versions(self) -> list[int]:
         return [version for version in (4, 6) if self._vips(version)]
@@ -248,28 +261,15 @@ class _Rendering:
     def _vips(self, version: int) -> list[str]:
         return [vip for vip in self._config.vips if (":" in vip) == (version == 6)]
 
-    def _untracked(self) -> Iterator[str]:
-        """HAProxy's traffic is none of conntrack's business."""
-        for name, hook in (("untracked_in", "prerouting"), ("untracked_out", "output")):
-            yield from _chain_lines(
-                name, f"type filter hook {hook} priority raw;", "meta l4proto tcp notrack"
-            )
+    def _places(self, version: int) -> dict[int, str]:
+        """Mark to address and port."""
+        return {
+            self._marks[member.id]: f"{member.address} . {member.port}"
+            for pool in self._config.served_pools
+            for member in choosable(pool, version, down=self._down)
+        }
 
-    def _translations(self) -> Iterator[str]:
-        for version in (4, 6):
-            wanted = {
-                self._marks[member.id]: f"{member.address} . {member.port}"
-                for pool in self._config.served_pools
-                for member in choosable(pool, version, down=self._down)
-            }
-            if wanted:
-                places = [f"{mark:#x} : {place}" for mark, place in sorted(wanted.items())]
-                yield (
-                    f"meta nfproto ipv{version} meta l4proto {{ udp, sctp }}"
-                    f" dnat {_ip(version)} to ct mark map {_braced(places)}"
-                )
-
-    def _listener(self, listener: Listener, version: int) -> Iterator[str]:
+    def _listener(self, listener: Listener, version: int) -> list[str]:
         pool = self._config.pool(listener)
         able = choosable(pool, version, down=self._down) if pool else ()
         rules = [*self._admission(listener, version), f"counter name {counter('rx', listener.id)}"]
@@ -278,17 +278,14 @@ class _Rendering:
             if sticky:
                 kind = "ipv4_addr" if version == 4 else "ipv6_addr"
                 assert pool.persistence
-                yield self._declared(
-                    "map",
-                    sticky.map,
+                self._objects[Named("map", sticky.map)] = (
                     f"type {kind} : mark; size {MOST_PERSISTENT_SOURCES}; flags dynamic,timeout;"
-                    f" timeout {pool.persistence.timeout}s;",
+                    f" timeout {pool.persistence.timeout}s;"
                 )
             rules += self._choice(pool, able, listener, version, sticky)
         else:
             rules += ["ct mark != 0 accept", "reject"]  # members that drain finish what they have
-        self.named.add(Named("chain", _chain(listener, version)))
-        yield from _chain_lines(_chain(listener, version), "", *rules)
+        return rules
 
     def _admission(self, listener: Listener, version: int) -> Iterator[str]:
         if not listener.allowed_cidrs:
@@ -322,7 +319,10 @@ class _Rendering:
     def _drawn(self, pool: Pool, able: Sequence[Member], version: int) -> str:
         if pool.algorithm == "SOURCE_IP":
             number = f"jhash {_ip(version)} saddr mod {SOURCE_SLOTS} seed {_SEED:#x}"
-            return f"{number} map {_braced(self._ranges(able, source_slots(able)))}"
+            before = self._slots_before.get((pool.id, version))
+            slots = source_slots(able, before) if before else source_slots(able)
+            self._slots[pool.id, version] = slots
+            return f"{number} map {_braced(self._ranges(slots.owners))}"
         common = reduce(math.gcd, (one.weight for one in able))
         weights = [one.weight // common for one in able]
         total = sum(weights)
@@ -330,15 +330,15 @@ class _Rendering:
             order, how = turns(weights), "inc"
         else:
             order, how = [index for index, weight in enumerate(weights) for _ in range(weight)], "random"
-        return f"numgen {how} mod {total} map {_braced(self._ranges(able, order))}"
+        return f"numgen {how} mod {total} map {_braced(self._ranges([able[one].id for one in order]))}"
 
-    def _ranges(self, able: Sequence[Member], order: Sequence[int]) -> Iterator[str]:
+    def _ranges(self, order: Sequence[str]) -> Iterator[str]:
         """Runs of the same member as one element."""
         start = 0
         for position in range(1, len(order) + 1):
             if position == len(order) or order[position] != order[start]:
                 numbers = f"{start}-{position - 1}" if position - 1 > start else f"{start}"
-                yield f"{numbers} : {self._marks[able[order[start]].id]:#x}"
+                yield f"{numbers} : {self._marks[order[start]]:#x}"
                 start = position
 
 
@@ -379,12 +379,15 @@ def _braced(elements: Iterable[str]) -> str:
     return f"{{ {', '.join(elements)} }}"
 
 
-def _chain_lines(name: str, kind: str, *rules: str) -> Iterator[str]:
-    yield f"  chain {name} {{"
-    if kind:
-        yield f"    {kind}"
-    yield from (f"    {rule}" for rule in rules)
-    yield "  }"
+def _places(addresses: Mapping[int, str]) -> Iterator[str]:
+    return (f"{mark:#x} : {place}" for mark, place in sorted(addresses.items()))
+
+
+def _chain_lines(chains: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, rules in chains.items():
+        yield f"  chain {name} {{"
+        yield from (f"    {rule}" for rule in rules)
+        yield "  }"
 
 
 def _apart(cidrs: Sequence[str]) -> list[str]:

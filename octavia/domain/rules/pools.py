@@ -125,7 +125,7 @@ def _check_cookie(persistence: SessionPersistence) -> None:
         raise invalid(f"cookie_name needs session persistence of type APP_COOKIE, not {persistence.type}.")
     if cookie is None and persistence.type is PersistenceType.APP_COOKIE:
         raise invalid("Session persistence of type APP_COOKIE needs a cookie_name.")
-    if cookie and _COOKIE_NAME_REFUSED & set(cookie):
+    if cookie and (_COOKIE_NAME_REFUSED & set(cookie) or not cookie.isascii()):
         raise invalid("cookie_name has characters that the name of a cookie cannot have.")
 
 

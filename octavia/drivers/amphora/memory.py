@@ -12,7 +12,7 @@ from octavia.drivers.compute.memory import MemoryCompute
 from octavia.drivers.faults import Faults, Faulty, gated
 from octavia.drivers.network.contract import Network, Port, Subnet
 
-EXTENSIONS: Final = frozenset({"apply", "fence", "generation", "certificates"})
+EXTENSIONS: Final = frozenset({"apply", "fence", "generation", "certificates", "l4", "sctp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,14 @@ class MemoryAmphorae(Faulty):
 
     :param compute: where the amphorae are; one that does not run is unreachable.
     :ivar refuses: the reason why HAProxy would refuse a configuration, or None.
+    :ivar extensions: what agents offer.
     :ivar unreachable: ids of amphorae that run but cannot be reached by the controller.
     """
 
     def __init__(self, compute: MemoryCompute, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.refuses: Callable[[Configuration], str | None] = lambda _: None
+        self.extensions = EXTENSIONS
         self.unreachable: set[str] = set()
         self._compute = compute
         self._states: dict[str, AgentState] = {}
@@ -68,7 +70,7 @@ class MemoryAmphorae(Faulty):
         return AgentInfo(
             api_version="1.0",
             haproxy_version="2.6",
-            extensions=EXTENSIONS,
+            extensions=self.extensions,
             fence=state.fence,
             generation=state.configuration.generation if state.configuration else None,
             vrrp_state=state.vrrp_state,

@@ -15,7 +15,7 @@ from typing import Final
 
 from octavia.domain.errors import NotFound, Terminal, Transient
 from octavia.drivers.compute.contract import AmphoraSpec, Server, ServerStatus
-from octavia.drivers.local import links
+from octavia.drivers.local import links, syslog
 from octavia.drivers.local.installation import Installation
 from octavia.drivers.local.process import NamespacedProcess, ProcessSpec, ProcessState, processes_in
 from octavia.drivers.local.storage import locked_directory, make_private_directory
@@ -72,7 +72,7 @@ class LocalCompute:
                     ProcessSpec(
                         hostname=hostname,
                         command=self._command,
-                        files={**_names(hostname), **spec.files},
+                        files={**_names(hostname), **syslog.files(), **spec.files},
                         interfaces=(self._network.interface(port, "eth0", with_addresses=True),),
                     )
                 )

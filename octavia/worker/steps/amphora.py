@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from octavia.dataplane.cloud_init.agent_conf import AGENT_CONF, CLIENT_CA, SERVER_CERT
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
+from octavia.dataplane.cloud_init.rsyslog import RSYSLOG_CONF
 from octavia.db import amphorae, events, offers, statuses
 from octavia.db.engine import Connection
 from octavia.domain.errors import NotFound, Terminal, Transient
@@ -94,6 +95,7 @@ class CreateServer:
                 AGENT_CONF: conf,
                 SERVER_CERT: issued.bundle,
                 CLIENT_CA: branch.world.certificates.client_ca,
+                RSYSLOG_CONF: branch.settings.rsyslog_conf,
             },
             availability_zone=zone,
             compute_flavor=flavor,

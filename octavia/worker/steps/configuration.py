@@ -1,32 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step that makes a generation live on one amphora."""
 
-import hashlib
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.dataplane.haproxy import render as haproxy
+from octavia.dataplane.haproxy.tls import SecretFile
 from octavia.dataplane.keepalived import render as keepalived
 from octavia.dataplane.l4.build import build as build_l4
 from octavia.dataplane.l4.model import L4Config
 from octavia.domain.errors import Refused, Terminal, Transient, Unreachable
-from octavia.domain.tree import Role
-from octavia.drivers.amphora.contract import Applied, Configuration, Lacks
+from octavia.domain.forms import can_stand, with_forms
+from octavia.domain.tree import L7Policy, Protocol, Role
+from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks
+from octavia.wire.agent import EXTENSION_L4, EXTENSION_SCTP
 from octavia.worker.outcome import Done, Outcome
 from octavia.worker.steps import certificates
+from octavia.worker.trouble import (
+    CERTIFICATE,
+    UNSUPPORTED,
+    Trouble,
+    Troubles,
+    absent,
+    acknowledgement,
+    former,
+    marks,
+)
 from octavia.worker.world import Branch
 
 LOG = logging.getLogger(__name__)
-
-
-def acknowledgement(key: str, excluded: Collection[str]) -> str:
-    """What to record of an amphora that took a configuration without what was refused.
-
-    It differs from that of a whole one, so that the next pass tries again what was left out.
-    """
-    return hashlib.sha256(repr((key, sorted(excluded))).encode()).hexdigest() if excluded else key
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Push:
         try:
             if row.id not in branch.known.agents:
                 branch.known.agents[row.id] = branch.world.amphora.info(row)
-            applied, left_out = self._apply(branch)
+            applied, marked = self._apply(branch)
         except Unreachable as error:
             if row.unreachable_since is None:
                 branch.record(
@@ -55,95 +58,54 @@ class Push:
             raise
         if applied.reload_reason:
             LOG.info("Amphora %s reloaded HAProxy: %s", row.id, applied.reload_reason)
-        digest = acknowledgement(self.key, left_out)
+        if any(one.code == UNSUPPORTED for one in branch.troubles.values()):
+            branch.known.agents.pop(row.id, None)  # after a reboot it may be able to
+        digest = acknowledgement(self.key, marked)
         branch.record(generation=applied.generation, config_digest=digest, unreachable_since=None)
         return Done(further=True)
 
     def _apply(self, branch: Branch) -> tuple[Applied, frozenset[str]]:
-        """Send it; what HAProxy refuses is left out, so that the rest goes live.
+        """Send it. What is refused gives way to its last good form or to nothing: the rest goes live.
 
-        :returns: with the ids of what is not as wanted here: the branch beside may know of more by now.
+        :returns: with the marks of what is not as wanted here: the branch beside may know of more by now.
         """
         while True:
-            rendered, left_out = self._haproxy(branch)
-            files, unfetched = self._certificates(branch, rendered)
-            l4, refused = self._l4(branch, left_out)
-            left_out |= refused
-            configuration = Configuration(
-                load_balancer_id=branch.lb.id,
-                generation=branch.lb.generation,
-                haproxy=rendered.text if rendered else None,
-                keepalived=self._keepalived(branch),
-                certificates=files,
-                l4=l4,
-            )
-            try:
-                applied = branch.world.amphora.apply(branch.row, configuration, fence=branch.lease.fence)
-                return applied, left_out | unfetched
-            except Lacks as lack:
-                # Not even an old one is there: without it, then.
-                for file in rendered.secret_files if rendered else ():
-                    if file.name in lack.names:
-                        branch.unfetched[file.owner] = False
-            except Refused as refusal:
-                guilty = rendered.blame(refusal.why) if rendered else None
-                if guilty is None or guilty in left_out:
-                    raise
-                LOG.warning("HAProxy refuses %s of %s: %s", guilty, branch.lb.id, refusal.why)
-                branch.excluded[guilty] = f"HAProxy does not accept it: {refusal.why}"
-                if rendered and any(file.owner == guilty for file in rendered.secret_files):
-                    # It may be a new certificate: first it shall go on with the one that it has.
-                    branch.unfetched[guilty] = guilty not in branch.unfetched
-
-    @staticmethod
-    def _certificates(
-        branch: Branch, rendered: haproxy.Rendered | None
-    ) -> tuple[dict[str, bytes | None], frozenset[str]]:
-        """Files to send; what cannot be had now stays as the amphora has it, and is somebody's fault.
-
-        :returns: with whose certificates cannot be had.
-        """
-        if rendered is None:
-            return {}, frozenset()
-        files: dict[str, bytes | None] = {name: text.encode() for name, text in rendered.crt_lists.items()}
-        unfetched = set()
-        for file in rendered.secret_files:
-            if branch.unfetched.get(file.owner):
-                files[file.name] = None
-                unfetched.add(file.owner)
+            known = dict(branch.troubles)
+            content = _content(branch, known)
+            if content.refused:
+                moved = [_give_way(branch, known, content, *one) for one in _causes(branch, content).items()]
+                if not any(moved):
+                    raise Terminal("; ".join(content.refused.values()))
                 continue
             try:
-                files[file.name] = certificates.content(branch.world.tenant_certificates, file)
-            except (Terminal, Transient) as error:
-                files[file.name] = None
-                unfetched.add(file.owner)
-                LOG.warning("A certificate of %s %s cannot be had: %s", branch.lb.id, file.owner, error)
-                branch.excluded[file.owner] = f"A certificate cannot be had: {error.why}"
-                branch.unfetched[file.owner] = True
-        return files, frozenset(unfetched)
+                applied = branch.world.amphora.apply(
+                    branch.row, self._configuration(branch, content), fence=branch.lease.fence
+                )
+                return applied, marks(content.troubles)
+            except Lacks as lack:
+                # Not even an old one is there.
+                owners = {file.owner for file in content.secret_files if file.name in lack.names}
+                moved = [_give_way(branch, content.troubles, content, one, lack.why) for one in owners]
+                if not any(moved):
+                    raise
+            except Refused as refusal:
+                guilty = content.haproxy.blame(refusal.why) if content.haproxy else None
+                if guilty is None:
+                    raise
+                LOG.warning("HAProxy refuses %s of %s: %s", guilty, branch.lb.id, refusal.why)
+                why = f"HAProxy does not accept it: {refusal.why}"
+                if not _give_way(branch, content.troubles, content, guilty, why):
+                    raise
 
-    @staticmethod
-    def _haproxy(branch: Branch) -> tuple[haproxy.Rendered | None, frozenset[str]]:
-        left_out = frozenset(one for one in branch.excluded if not branch.unfetched.get(one))
-        rendered = haproxy.render(
-            branch.lb,
-            branch.peers,
-            branch.settings.haproxy,
-            amphora_id=branch.row.id,
-            haproxy_version=branch.known.agents[branch.row.id].haproxy_version,
-            excluded=left_out,
+    def _configuration(self, branch: Branch, content: "_Content") -> Configuration:
+        return Configuration(
+            load_balancer_id=branch.lb.id,
+            generation=branch.lb.generation,
+            haproxy=content.haproxy.text if content.haproxy else None,
+            keepalived=self._keepalived(branch),
+            certificates=content.files,
+            l4=content.l4,
         )
-        if rendered:
-            branch.excluded.update(rendered.refused)
-            left_out |= rendered.refused.keys()
-        return rendered, left_out
-
-    @staticmethod
-    def _l4(branch: Branch, left_out: frozenset[str]) -> tuple[L4Config | None, frozenset[str]]:
-        """UDP and SCTP listeners, and what of them nothing can be made of."""
-        built = build_l4(branch.lb, excluded=left_out)
-        branch.excluded.update(built.refused)
-        return built.config, frozenset(built.refused)
 
     @staticmethod
     def _keepalived(branch: Branch) -> str | None:
@@ -152,6 +114,106 @@ class Push:
         return keepalived.render(
             branch.lb, branch.row, branch.peers, branch.settings.keepalived, _vip_subnets(branch)
         )
+
+
+@dataclass(slots=True)
+class _Content:
+    """What one amphora is to serve, some of it perhaps in another form than wanted.
+
+    :param refused: nothing can be made of these as they are; the reasons.
+    :param troubles: what is not as wanted in this.
+    """
+
+    haproxy: haproxy.Rendered | None
+    l4: L4Config | None
+    refused: dict[str, str]
+    troubles: dict[str, Trouble]
+    files: dict[str, bytes | None] = field(default_factory=dict)
+
+    @property
+    def secret_files(self) -> tuple[SecretFile, ...]:
+        """Those that HAProxy's configuration names."""
+        return self.haproxy.secret_files if self.haproxy else ()
+
+
+def _content(branch: Branch, known: dict[str, Trouble]) -> _Content:
+    """:param known: what is not to be as wanted."""
+    gone = absent(known)
+    substitutes = former(known)
+    kept = branch.settled_forms() if substitutes else {}
+    lb = with_forms(branch.lb, {name: kept[name] for name in substitutes & kept.keys()})
+    agent = branch.known.agents[branch.row.id]
+    rendered = haproxy.render(
+        lb,
+        branch.peers,
+        branch.settings.haproxy,
+        amphora_id=branch.row.id,
+        haproxy_version=agent.haproxy_version,
+        excluded=gone,
+    )
+    unsupported = _unsupported(branch, agent)
+    built = build_l4(lb, excluded=gone | unsupported.keys())
+    refused = {**(rendered.refused if rendered else {}), **built.refused}
+    content = _Content(rendered, built.config, refused, unsupported | known)
+    if rendered and not refused:
+        _fetch(branch, rendered, content)
+    return content
+
+
+def _unsupported(branch: Branch, agent: AgentInfo) -> dict[str, Trouble]:
+    """Listeners that this amphora cannot serve, whatever they are like; another may."""
+    if EXTENSION_L4 not in agent.extensions or EXTENSION_SCTP in agent.extensions:
+        return {}
+    found = {
+        one.id: Trouble(f"The kernel of amphora {branch.row.id} does not track SCTP", UNSUPPORTED)
+        for one in branch.lb.listeners
+        if one.protocol is Protocol.SCTP and not one.leaving
+    }
+    for name, trouble in found.items():
+        branch.troubles.setdefault(name, trouble)
+    return found
+
+
+def _fetch(branch: Branch, rendered: haproxy.Rendered, content: _Content) -> None:
+    """The files to send; what cannot be had now stays as the amphora has it, and is somebody's fault."""
+    content.files.update((name, text.encode()) for name, text in rendered.crt_lists.items())
+    for file in rendered.secret_files:
+        trouble = content.troubles.get(file.owner)
+        content.files[file.name] = None
+        if trouble and trouble.kept:
+            continue
+        try:
+            content.files[file.name] = certificates.content(branch.world.tenant_certificates, file)
+        except (Terminal, Transient) as error:
+            LOG.warning("A certificate of %s %s cannot be had: %s", branch.lb.id, file.owner, error)
+            trouble = trouble or Trouble(f"A certificate cannot be had: {error.why}", CERTIFICATE)
+            content.troubles[file.owner] = branch.troubles[file.owner] = replace(trouble, kept=True)
+
+
+def _causes(branch: Branch, content: _Content) -> dict[str, str]:
+    """What was refused for itself. Policies come last: one may stand again once its rule or its pool does."""
+    policies = {one.id for one in branch.lb.walk() if isinstance(one, L7Policy)}
+    return {name: why for name, why in content.refused.items() if name not in policies} or content.refused
+
+
+def _give_way(branch: Branch, known: Troubles, content: _Content, guilty: str, why: str) -> bool:
+    """Something else goes in the stead of an object that was refused, if that is not what was refused.
+
+    :param known: what it was when it was refused.
+    """
+    before = known.get(guilty)
+    if branch.troubles.get(guilty, before) != before:
+        return True  # the branch beside was faster
+    resource = next((one for one in branch.lb.walk() if one.id == guilty), None)
+    form = branch.settled_forms().get(guilty)
+    after = (before or Trouble(why)).next(
+        has_form=resource is not None and form is not None and can_stand(branch.lb, resource, form),
+        has_files=any(file.owner == guilty for file in content.secret_files),
+    )
+    if after is None:
+        return False
+    branch.troubles[guilty] = after
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 from oslo_config import cfg
 
 from octavia.amphora_agent.config import BadConfiguration, load, parse
+from octavia.dataplane.cloud_init.agent_conf import AgentConf, render
 
 INJECTED = """\
 [DEFAULT]
@@ -88,6 +89,23 @@ def test_the_defaults_are_the_contracts() -> None:
     assert config.controller_ip_port_list == ()
 
 
+def test_the_facility_of_the_agents_logs_is_what_the_controller_chose() -> None:
+    conf = AgentConf(controllers=(), heartbeat_key="k", administrative_log_facility=6)
+    assert parse(render(conf, amphora_id="a", topology="SINGLE").decode()).administrative_log_facility == 6
+    assert parse("[amphora_agent]\namphora_id = a\n").administrative_log_facility == 1
+
+
+def test_how_long_old_connections_last_is_what_the_controller_chose() -> None:
+    conf = AgentConf(controllers=(), heartbeat_key="k", haproxy_hard_stop_after_s=60, haproxy_drain_limit_s=7)
+    told = parse(render(conf, amphora_id="a", topology="SINGLE").decode())
+    assert (told.haproxy_hard_stop_after, told.haproxy_drain_limit) == (60, 7)
+
+
+def test_an_amphora_without_an_image_is_told_its_syslog() -> None:
+    conf = AgentConf(controllers=(), heartbeat_key="k", supervisor="children", syslog_conf="/etc/a.conf")
+    assert parse(render(conf, amphora_id="a", topology="SINGLE").decode()).syslog_conf == Path("/etc/a.conf")
+
+
 def test_an_entry_that_makes_no_sense_ends_the_list_of_controllers() -> None:
     text = "[amphora_agent]\namphora_id=a\n[health_manager]\ncontroller_ip_port_list = a:1, b, c:3\n"
     assert parse(text).controller_ip_port_list == (("a", 1),)
@@ -110,6 +128,9 @@ def test_default_does_not_leak_into_other_sections() -> None:
         "[amphora_agent]\namphora_id = a\n[health_manager]\nheartbeat_interval = 0\n",
         "[amphora_agent]\namphora_id = a\n[controller_worker]\nloadbalancer_topology = RING\n",
         "[DEFAULT]\ndebug = perhaps\n[amphora_agent]\namphora_id = a\n",
+        "[DEFAULT]\nsyslog_log_facility = LOG_LOCAL8\n[amphora_agent]\namphora_id = a\n",
+        "[DEFAULT]\nsyslog_log_facility = 1\n[amphora_agent]\namphora_id = a\n",
+        "[amphora_agent]\namphora_id = a\nsupervisor = systemd\nsyslog_conf = /etc/rsyslog.conf\n",
     ],
 )
 def test_nonsense_is_refused(text: str) -> None:
@@ -128,11 +149,11 @@ def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
-def test_connections_of_before_a_reload_have_half_an_hour_unless_it_says_otherwise() -> None:
+@pytest.mark.parametrize(("key", "usual"), [("haproxy_hard_stop_after", 1800), ("haproxy_drain_limit", 300)])
+def test_old_connections_have_whole_seconds_to_end(key: str, usual: int) -> None:
     start = "[amphora_agent]\namphora_id = a\n"
-    assert parse(start).haproxy_hard_stop_after == 1800
-    assert parse(f"{start}haproxy_hard_stop_after = 60\n").haproxy_hard_stop_after == 60
-    with pytest.raises(BadConfiguration, match="haproxy_hard_stop_after"):
-        parse(f"{start}haproxy_hard_stop_after = never\n")
-    with pytest.raises(BadConfiguration, match="haproxy_hard_stop_after"):
-        parse(f"{start}haproxy_hard_stop_after = 0.5\n")
+    assert getattr(parse(start), key) == usual
+    assert getattr(parse(f"{start}{key} = 60\n"), key) == 60
+    for nonsense in ("never", "0.5", "-1"):
+        with pytest.raises(BadConfiguration, match=key):
+            parse(f"{start}{key} = {nonsense}\n")

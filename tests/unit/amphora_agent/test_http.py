@@ -72,9 +72,16 @@ def test_errors_of_http_have_the_contracts_shape(method: str, path: str, body: b
     assert isinstance(document["error"], str)
 
 
-@pytest.mark.parametrize(("size", "status"), [(10, 200), (11, 413)])
-def test_a_body_of_unknown_length_is_limited_too(size: int, status: int) -> None:
-    environ: dict[str, Any] = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(b"x" * size)}
+def test_a_body_without_a_length_is_none() -> None:
+    environ: dict[str, Any] = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(b"GET / HTTP/1.1")}
+    assert ask(APPLICATION, "PUT", "/vrrp/x", **environ)[1]["body"] == ""
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("4", 200), ("5", 400), ("11", 413), ("-1", 400), ("\u0665", 400)]
+)
+def test_a_length_that_lies_is_refused(length: str, status: int) -> None:
+    environ: dict[str, Any] = {"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"abcd")}
     assert ask(APPLICATION, "PUT", "/vrrp/x", **environ)[0] == status
 
 

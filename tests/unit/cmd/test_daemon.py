@@ -63,6 +63,26 @@ def test_a_value_of_the_wrong_kind_is_one_sentence(
     assert "bind_port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("tenant_log_targets = 192.0.2.1", "host:port"),
+        ("admin_log_targets = 192.0.2.1:514, [2001:db8::1]", "host:port"),
+        ("logging_template_override = {folder}/absent", "No such file"),
+        ("logging_template_override = {folder}/wrong", "tenant_targets"),
+    ],
+)
+def test_logs_that_cannot_go_anywhere_stop_the_worker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, why: str
+) -> None:
+    (tmp_path / "wrong").write_text("{{ tenant_targets }}")
+    text = f"{NOOP}[health_manager]\nheartbeat_key = insecure\n[amphora_agent]\n{line}\n"
+    assert worker.main(["--config-file", write(tmp_path, text)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.partition(" =")[0] in said
+    assert why in said
+
+
 def answer(application: Any) -> tuple[str, bytes]:
     """Of the application to GET /."""
     from falcon.testing import create_environ

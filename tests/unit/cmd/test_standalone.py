@@ -233,7 +233,7 @@ def test_not_being_root_is_one_sentence(
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    every = "HAProxy, keepalived, iproute2, nftables, conntrack, ping"
+    every = "HAProxy, keepalived, iproute2, nftables, conntrack, ping, rsyslog"
     with pytest.raises(Refusal, match=rf"{every} missing.*apt-get install"):
         preflight.require_programs()
 

@@ -2,6 +2,7 @@
 """``octavia-standalone why`` answers the questions that somebody has at night."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from octavia.cmd.standalone.report import _explanation
 from octavia.db.amphorae import Heard
@@ -63,6 +64,12 @@ def test_amphorae_say_when_they_were_last_heard_and_who_has_the_vip() -> None:
         amphorae=(AMPHORA,), heard=heard
     )
     assert "never heard" in said(amphorae=(AMPHORA,))
+
+
+def test_a_flow_log_on_this_machine_is_named() -> None:
+    found = Explanation(LB, work=None, reasons=(), amphorae=(AMPHORA,), heard={}, events=())
+    lines = list(_explanation(found, NOW, {AMPHORA.id: Path("/state/flow.log")}))
+    assert lines[-1] == "    flow log /state/flow.log"
 
 
 def test_the_last_events_are_listed() -> None:

@@ -46,6 +46,15 @@ def test_files_that_use_old_names_still_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "option", "value"),
     [
+        ("amphora_agent", "admin_log_targets", "192.0.2.1:514, 192.0.2.2"),
+        ("amphora_agent", "haproxy_drain_limit", "0"),
+        ("amphora_agent", "haproxy_hard_stop_after", "1000000"),
+        ("amphora_agent", "log_queue_size", "0"),
+        ("amphora_agent", "log_retry_interval", "0"),
+        ("amphora_agent", "tenant_log_targets", "192.0.2.1:70000"),
+        ("amphora_agent", "tenant_log_targets", "[log.example.org]:514"),
+        ("amphora_agent", "tenant_log_targets", "[fe80::1%eth0]:514"),
+        ("amphora_agent", "tenant_log_targets", 'a"b:514'),
         ("api_settings", "auth_strategy", "none"),
         ("api_settings", "bind_port", "70000"),
         ("api_settings", "concurrent_updates", "maybe"),
@@ -59,6 +68,18 @@ def test_files_that_use_old_names_still_load(tmp_path: Path) -> None:
 def test_a_value_outside_its_type_is_refused(tmp_path: Path, section: str, option: str, value: str) -> None:
     with pytest.raises((ValueError, cfg.ConfigFileValueError)):
         load(tmp_path, f"[{section}]\n{option} = {value}\n")[section][option]
+
+
+def test_log_hosts_are_split_at_the_last_colon(tmp_path: Path) -> None:
+    hosts = "192.0.2.1:514, [2001:DB8::1]:515, 2001:db8::2:516, log.example.org:517"
+    conf = load(tmp_path, f"[amphora_agent]\ntenant_log_targets = {hosts}\n")
+    assert conf.amphora_agent.tenant_log_targets == [
+        ("192.0.2.1", 514),
+        ("2001:db8::1", 515),
+        ("2001:db8::2", 516),
+        ("log.example.org", 517),
+    ]
+    assert conf.amphora_agent.admin_log_targets is None
 
 
 def test_exactly_these_options_may_change_while_running() -> None:

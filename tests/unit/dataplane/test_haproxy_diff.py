@@ -8,20 +8,20 @@ import pytest
 
 from octavia.dataplane.haproxy.diff import (
     AddServer,
-    Reload,
     RemoveServer,
-    SetAddress,
     SetCheck,
     SetState,
     SetWeight,
     change,
     removed,
 )
+from octavia.dataplane.haproxy.reload import Cause, Reload
 from octavia.dataplane.haproxy.render import render
 from octavia.dataplane.haproxy.server import ServerKey
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.domain.tree import (
     Algorithm,
+    Amphora,
     LoadBalancer,
     MonitorType,
     PersistenceType,
@@ -38,6 +38,7 @@ from tests.unit.dataplane.samples import (
     member,
     member_id,
     monitor,
+    pair,
     pool,
     pool_id,
     simple,
@@ -95,11 +96,6 @@ ADD = "add server P/m02 10.1.0.2:8002 weight 1{} id 1810649415{} pool-max-conn -
         ((A,), (replace(A, weight=0),), ["set server P/m01 weight 0"]),
         ((A,), (replace(A, admin_state_up=False),), ["set server P/m01 state maint"]),
         ((replace(A, admin_state_up=False),), (A,), ["set server P/m01 state ready"]),
-        (
-            (A,),
-            (replace(A, address="2001:db8::1", protocol_port=9),),
-            ["set server P/m01 addr 2001:db8::1 port 9"],
-        ),
         # What gives capacity comes first, what takes it comes last.
         (
             (A,),
@@ -118,6 +114,17 @@ def test_members_change_at_runtime(
 ) -> None:
     lb = simple()
     assert between(with_members(lb, *before), with_members(lb, *after)) == expected  # type: ignore[arg-type]
+
+
+def test_an_address_changes_at_runtime_where_no_connection_to_it_is_used_again() -> None:
+    elsewhere = replace(A, address="2001:db8::1", protocol_port=9)
+    streamed = load_balancer((listener(protocol=Protocol.TCP), pool(protocol=Protocol.TCP)))
+    assert between(with_members(streamed, A), with_members(streamed, elsewhere)) == [
+        "set server P/m01 addr 2001:db8::1 port 9"
+    ]
+    reused = change(text(with_members(simple(), A)), text(with_members(simple(), elsewhere)))
+    assert isinstance(reused, Reload)
+    assert "connections to the old address" in reused.reason
 
 
 def test_a_checked_server_is_checked_before_it_serves() -> None:
@@ -155,13 +162,18 @@ def test_targets_of_checks_change_at_runtime() -> None:
     lb = simple(health_monitor=monitor())
     elsewhere = replace(A, monitor_port=9)
     further = replace(A, monitor_address="10.9.9.9", monitor_port=10)
-    assert between(with_members(lb, A), with_members(lb, elsewhere)) == ["set server P/m01 check-port 9"]
+    assert between(with_members(lb, A), with_members(lb, elsewhere)) == [
+        "set server P/m01 check-addr 0.0.0.0 port 9"
+    ]
     assert between(with_members(lb, elsewhere), with_members(lb, further)) == [
         "set server P/m01 check-addr 10.9.9.9 port 10"
     ]
     with_address = replace(A, monitor_address="2001:db8::9")
     assert between(with_members(lb, A), with_members(lb, with_address)) == [
-        "set server P/m01 check-addr [2001:db8::9]"
+        "set server P/m01 check-addr [2001:db8::9] port 0"
+    ]
+    assert between(with_members(lb, further), with_members(lb, A)) == [
+        "set server P/m01 check-addr 0.0.0.0 port 0"
     ]
 
 
@@ -172,47 +184,64 @@ def proxied(**fields: object) -> LoadBalancer:
 
 PING = simple(health_monitor=monitor(MonitorType.PING))
 RELOADS = {
-    "monitor added": (simple(), simple(health_monitor=monitor()), "differs in more than its servers"),
+    "monitor added": (
+        simple(),
+        simple(health_monitor=monitor()),
+        Cause.POOL,
+        "differs in more than its servers",
+    ),
     "algorithm": (
         simple(),
         simple(lb_algorithm=Algorithm.LEAST_CONNECTIONS),
+        Cause.POOL,
         "differs in more than its servers",
     ),
     "listener added": (
         simple(),
         load_balancer((listener(), pool()), (listener(2), pool(2))),
+        Cause.LISTENER,
         f"frontend {listener_id(2)} is new",
     ),
     "listener gone": (
         load_balancer((listener(), pool()), (listener(2), pool(2))),
         simple(),
+        Cause.LISTENER,
         f"frontend {listener_id(2)} is new, gone",
     ),
-    "port": (simple(), load_balancer((listener(protocol_port=99), pool())), "differs in more than"),
+    "port": (
+        simple(),
+        load_balancer((listener(protocol_port=99), pool())),
+        Cause.LISTENER,
+        "differs in more than",
+    ),
     "persistence": (
         simple(),
         simple(session_persistence=SessionPersistence(type=PersistenceType.HTTP_COOKIE)),
+        Cause.POOL,
         "differs in more than",
     ),
     "backup": (
         with_members(simple(), A),
         with_members(simple(), replace(A, backup=True)),
+        Cause.MEMBER,
         "differs in what HAProxy takes only at its start",
     ),
     "delay": (
         simple(health_monitor=monitor()),
         simple(health_monitor=monitor(delay=9)),
+        Cause.MEMBER,
         "differs in what HAProxy takes only at its start",
     ),
-    "checked by a program": (with_members(PING, A), with_members(PING, A, B), "checked by a program"),
-    "check target taken back": (
-        with_members(simple(health_monitor=monitor()), replace(A, monitor_port=9)),
-        with_members(simple(health_monitor=monitor()), A),
-        "goes back to the server's own address",
+    "checked by a program": (
+        with_members(PING, A),
+        with_members(PING, A, B),
+        Cause.MEMBER,
+        "checked by a program",
     ),
     "check of a proxied server": (
         proxied(members=(A,)),
         proxied(members=(replace(A, monitor_port=9),)),
+        Cause.MEMBER,
         "changes whether it sends a PROXY header",
     ),
 }
@@ -220,9 +249,10 @@ RELOADS = {
 
 @pytest.mark.parametrize("name", RELOADS)
 def test_what_the_socket_cannot_do_is_a_reload_with_the_reason(name: str) -> None:
-    before, after, reason = RELOADS[name]
+    before, after, cause, reason = RELOADS[name]
     found = change(text(before), text(after))
     assert isinstance(found, Reload)
+    assert found.cause is cause
     assert reason in found.reason
 
 
@@ -272,6 +302,22 @@ def test_another_controllers_text_is_changed_at_runtime_where_it_is_understood()
 # --- removal in two steps -------------------------------------------------------------------------
 
 
+def test_a_lost_peer_is_no_reason_to_reload_and_a_new_one_is() -> None:
+    sticky = simple(session_persistence=SessionPersistence(type=PersistenceType.SOURCE_IP))
+
+    def of(*peers: Amphora) -> str:
+        made = render(pair(sticky), peers, HaproxySettings(), amphora_id=AMPHORA, haproxy_version="2.6")
+        assert made is not None
+        return made.text
+
+    mine, other = amphorae()
+    assert of(mine) != of(mine, other)
+    assert change(of(mine, other), of(mine)) == []
+    found = change(of(mine), of(mine, other))
+    assert isinstance(found, Reload)
+    assert "peers" in found.reason
+
+
 def test_a_removal_says_how_to_finish_it() -> None:
     old, new = text(with_members(simple(), A, B)), text(with_members(simple(), B))
     changes = change(old, new)
@@ -290,7 +336,7 @@ def test_a_removal_says_how_to_finish_it() -> None:
         (replace(A, weight=5), [SetState(ONE, ready=True), SetWeight(ONE, 5)]),
         (
             replace(A, address="10.7.7.7"),
-            [SetState(ONE, ready=True), SetAddress(ONE, "10.7.7.7", 8001)],
+            None,
         ),
         (replace(A, admin_state_up=False), []),
         (replace(A, backup=True), None),

@@ -3,7 +3,7 @@
 
 import pytest
 
-from octavia.dataplane.haproxy.metrics import NAMES, counter, gauge, renamed
+from octavia.dataplane.haproxy.metrics import NAMES, counter, counters, gauge, renamed
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,9 @@ def test_all_documented_metrics_have_a_name_of_their_own() -> None:
 def test_metrics_of_our_own_are_whole() -> None:
     assert list(gauge("g", "About.", 12.345)) == ["# HELP g About.", "# TYPE g gauge", "g 12.3"]
     assert list(counter("c", "About.", 3)) == ["# HELP c About.", "# TYPE c counter", "c 3"]
+    assert list(counters("c", "About.", "why", {"a": 1, "b": 0})) == [
+        "# HELP c About.",
+        "# TYPE c counter",
+        'c{why="a"} 1',
+        'c{why="b"} 0',
+    ]

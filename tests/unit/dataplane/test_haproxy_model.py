@@ -50,6 +50,19 @@ def test_there_is_one_line_of_text_for_each_directive_and_section(config: Haprox
     assert len(text) == sum(1 + len(section.directives) for section in config.sections)
 
 
+@given(st.text(st.characters(exclude_characters="\n")) | st.text("ab \t\r\v\f\x1c\x85\u00a0$\\'\"#"))
+def test_a_line_is_read_alike_the_fast_and_the_careful_way(line: str) -> None:
+    def read(text: str) -> tuple[str, ...] | str:
+        try:
+            return split_words(text)
+        except ParseError as error:
+            return str(error)
+
+    careful = f"'0' {line}"  # a quote takes the careful way
+    words = read(line)
+    assert read(careful) == (words if isinstance(words, str) else ("0", *words))
+
+
 @given(NASTY)
 def test_a_quoted_word_is_one_word(word: str) -> None:
     assert split_words(f"  keyword {quote(word)} end # a comment") == ("keyword", word, "end")

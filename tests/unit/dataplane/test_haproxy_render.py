@@ -13,6 +13,7 @@ from octavia.dataplane.haproxy.parse import parse
 from octavia.dataplane.haproxy.peer import peer_name
 from octavia.dataplane.haproxy.render import Rendered, render
 from octavia.dataplane.haproxy.settings import HaproxySettings
+from octavia.dataplane.haproxy.values import acl_ids
 from octavia.domain.statuses import AmphoraStatus, ProvisioningStatus
 from octavia.domain.tree import (
     CompareType,
@@ -100,6 +101,7 @@ frontend {listener_id(1)}
     maxconn 50000
     bind 127.0.0.1:81
     mode http
+    option idle-close-on-response
     default_backend {BACKEND}
     timeout client 50000
 
@@ -363,6 +365,21 @@ def test_old_versions_do_without_what_they_lack(version: str, sent: bool) -> Non
     assert ("insecure-fork-wanted" in rows(ping, "global", version=version)) is sent
 
 
+@pytest.mark.parametrize(
+    ("protocol", "version", "kept"),
+    [
+        (Protocol.HTTP, "2.5.9", False),  # it does not know the option
+        (Protocol.HTTP, "2.6.12", True),
+        (Protocol.TCP, "2.6.12", False),  # it would warn
+    ],
+)
+def test_a_reload_cuts_no_kept_connection_where_haproxy_can_help_it(
+    protocol: Protocol, version: str, kept: bool
+) -> None:
+    lb = load_balancer((listener(protocol=protocol), pool(protocol=protocol)))
+    assert ("option idle-close-on-response" in text(lb, version=version)) is kept
+
+
 def test_a_version_that_is_none_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match="no version"):
         made(simple(), version="unknown")
@@ -511,6 +528,9 @@ OTHER_BACKEND = f"{pool_id(2)}:{listener_id(1)}"
 TO_POOL: dict[str, Any] = {"action": L7Action.REDIRECT_TO_POOL, "redirect_pool_id": pool_id(2)}
 
 
+FIRST, SECOND = acl_ids([rule_id(1), rule_id(2)]).values()
+
+
 def l7_rows(lb: LoadBalancer) -> list[str]:
     words = ("acl", "http-request", "redirect", "use_backend")
     return [row for row in rows(lb, "frontend", listener_id(1)) if row.startswith(words)]
@@ -519,8 +539,8 @@ def l7_rows(lb: LoadBalancer) -> list[str]:
 def test_rules_are_asked_together_and_an_inverted_one_is_negated() -> None:
     one, other = rule(), rule(RuleType.HEADER, CompareType.EQUAL_TO, "v", 2, key="X-A", invert=True)
     assert l7_rows(with_policies(policy(rules=(one, other)))) == [
-        f"acl {rule_id(1)} path -m beg -- /x",
-        f"acl {rule_id(2)} req.hdr(X-A) -m str -- v",
+        f"acl {rule_id(1)} path -m beg -u {FIRST} -- /x",
+        f"acl {rule_id(2)} req.hdr(X-A) -m str -u {SECOND} -- v",
         f"http-request deny if {rule_id(1)} !{rule_id(2)}",
     ]
 
@@ -537,7 +557,7 @@ def test_rules_are_asked_together_and_an_inverted_one_is_negated() -> None:
         (RuleType.HEADER, CompareType.ENDS_WITH, "a,b", "-f", 'req.hdr("a,b") -m end -- -f'),
         (RuleType.COOKIE, CompareType.EQUAL_TO, "sid", "1", "req.cook(sid) -m str -- 1"),
         (RuleType.SSL_CONN_HAS_CERT, CompareType.EQUAL_TO, None, "true", "ssl_c_used"),
-        (RuleType.SSL_VERIFY_RESULT, CompareType.EQUAL_TO, None, "007", "ssl_c_verify 7"),
+        (RuleType.SSL_VERIFY_RESULT, CompareType.EQUAL_TO, None, "007", "ssl_c_verify -- 7"),
         (RuleType.SSL_DN_FIELD, CompareType.STARTS_WITH, "CN", "a", "ssl_c_s_dn(CN) -m beg -- a"),
     ],
 )
@@ -545,7 +565,7 @@ def test_a_rule_as_haproxy_has_it(
     type_: RuleType, compare: CompareType, key: str | None, value: str, wanted: str
 ) -> None:
     lb = with_policies(policy(rules=(rule(type_, compare, value, key=key),)))
-    assert l7_rows(lb)[0] == f"acl {rule_id(1)} {wanted}"
+    assert l7_rows(lb)[0].replace(f" -u {FIRST}", "") == f"acl {rule_id(1)} {wanted}"
 
 
 def test_denials_come_before_redirects_and_those_before_backends() -> None:
@@ -641,7 +661,7 @@ HOSTILE = st.one_of(
 )
 # Whatever else may be on a line, it begins like this.
 SHAPES = frozenset(
-    {"acl", "balance", "bind", "redirect", "use_backend"}
+    {"acl", "balance", "bind", "error-log-format", "redirect", "use_backend"}
     | {"cookie", "default_backend", "dynamic-cookie-key", "external-check", "fullconn"}
     | {"hash-type", "http-check", "http-request", "http-reuse", "insecure-fork-wanted", "log", "log-format"}
     | {"load-server-state-from-file", "maxconn", "mode", "no", "option", "peer", "retries", "server"}
@@ -712,3 +732,15 @@ def test_no_string_of_a_tenant_adds_a_directive_or_a_word(lb: LoadBalancer) -> N
 
 def test_the_members_of_a_pool_can_be_replaced_whole() -> None:
     assert servers(with_members(simple(), member(3)))[0].split()[1] == member_id(3)
+
+
+def test_a_project_stays_one_word_of_the_log_whatever_it_is_called() -> None:
+    every = rows(replace(simple(), project_id="a b\n%ci\u00e9"), "frontend", listener_id(1))
+    (told,) = (row for row in every if row.startswith("log-format "))
+    assert "a_b_%%ci_ " in told
+
+
+def test_a_quote_in_a_cookies_name_is_no_quote_of_an_argument() -> None:
+    kept = SessionPersistence(type=PersistenceType.APP_COOKIE, cookie_name="o'sid")
+    found = rows(simple(session_persistence=kept), "backend", f"{pool_id(1)}:{listener_id(1)}")
+    assert """stick match req.cook("o'sid")""" in found

@@ -40,7 +40,7 @@ KEY = ServerKey("p:l", "m")
             Verdict.DONE,
         ),
         (runtime.set_address(KEY, "1.2.3.5", 6), "Invalid addr format\n", Verdict.FAILED),
-        (runtime.set_check_port(KEY, 5), "health checks are not enabled on this server\n", Verdict.FAILED),
+        (runtime.set_check(KEY, None, 5), "health checks are not enabled on this server\n", Verdict.FAILED),
         (runtime.delete_server(KEY), "Server deleted.\n", Verdict.DONE),
         (runtime.delete_server(KEY), "No such server.\n", Verdict.DONE),
         (
@@ -52,6 +52,24 @@ KEY = ServerKey("p:l", "m")
         (runtime.shut_sessions(KEY), "\n", Verdict.DONE),
         (runtime.shut_sessions(KEY), "No such server.\n", Verdict.DONE),
         (runtime.enable_health(KEY), "Permission denied\n", Verdict.FAILED),
+        (runtime.expect_pattern(5, "/a b "), "0x557e12cc1100 /a b \n\n", Verdict.DONE),
+        (runtime.expect_pattern(5, "  "), "0x557e12cc1100   \n\n", Verdict.DONE),
+        (runtime.expect_pattern(5, "/a"), "0x557e12cc1100 /a\n0x557e12cc1101 /b\n\n", Verdict.FAILED),
+        (runtime.expect_pattern(5, "."), "0x557e12cc1100 x\n\n", Verdict.FAILED),
+        (runtime.expect_pattern(5, "/a"), "\n\n", Verdict.FAILED),
+        (
+            runtime.expect_pattern(5, "/a"),
+            "Unknown ACL identifier. Please use #<id> or <file>.\n\n",
+            Verdict.FAILED,
+        ),
+        (runtime.add_pattern(5, "/a"), "\n", Verdict.DONE),
+        (
+            runtime.add_pattern(5, "("),
+            "regex '(' is invalid (error=missing closing parenthesis, erroffset=1).\n",
+            Verdict.FAILED,
+        ),
+        (runtime.delete_pattern(5, "/a"), "\n", Verdict.DONE),
+        (runtime.delete_pattern(5, "/a"), "Key not found.\n\n", Verdict.FAILED),
     ],
 )
 def test_answers(command: Command, answer: str, verdict: Verdict) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octavia.dataplane.haproxy import certificates
-from octavia.dataplane.haproxy.diff import Reload
 from octavia.dataplane.haproxy.parse import parse
+from octavia.dataplane.haproxy.reload import Reload
 from octavia.dataplane.haproxy.render import Rendered, render
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.dataplane.haproxy.tls import Kind

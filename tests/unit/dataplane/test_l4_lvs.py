@@ -186,3 +186,11 @@ def test_a_path_that_cannot_be_written_is_refused(path: str) -> None:
 def test_the_base_path_is_a_path() -> None:
     with pytest.raises(lvs.Unwritable, match="base_path"):
         lvs.render(EVERYTHING, base_path='/x" {')
+
+
+def test_sctp_differs_in_its_protocol_alone() -> None:
+    checked = {"check": check("SCTP")}
+    datagrams = lvs.render(config(pool(member(1), **checked)))[uuid(700)]
+    associations = lvs.render(config(pool(member(1), **checked), protocol="SCTP"))[uuid(700)]
+    assert associations == datagrams.replace("protocol UDP", "protocol SCTP")
+    assert associations != datagrams

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from octavia.dataplane.l4 import lvs, nftables
 from octavia.dataplane.l4.build import build
-from octavia.dataplane.l4.model import BadModel, L4Config, Member
+from octavia.dataplane.l4.model import BadModel, L4Config, Listener, Member
 from octavia.domain import tree
 from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import Algorithm, MonitorType, PersistenceType, Protocol
@@ -84,6 +84,14 @@ def assert_only_what_was_intended(text: str) -> None:
         assert line.startswith(("    ", "  counter ", "  map ", "  set "))
         ended = line.startswith("    type ") or "{ type " in line
         assert (";" in line) == ended
+
+
+@pytest.mark.parametrize(
+    "cidr", ["", "x", "10.0.0.0", "10.0.0.1/8", "10.0.0.0/8 ", "fe80::%eth0/64", "FD00::/8"]
+)
+def test_a_network_is_a_network(cidr: str) -> None:
+    with pytest.raises(BadModel, match="allowed_cidrs"):
+        Listener(id=uuid(1), protocol="UDP", port=53, allowed_cidrs=(cidr,))
 
 
 @pytest.mark.parametrize("address", HOSTILE)

@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from octavia.dataplane.l4 import nftables
-from octavia.dataplane.l4.model import Persistence
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from octavia.dataplane.l4 import choice, nftables
+from octavia.dataplane.l4.model import L4Config, Persistence
 from octavia.dataplane.l4.nftables import Flow, Named
 from tests.unit.dataplane.l4_samples import EVERYTHING, config, member, pool, uuid
 from tests.unit.dataplane.test_l4_model import assert_only_what_was_intended
@@ -28,9 +31,21 @@ def test_the_skeleton_is_closed() -> None:
 
 
 def test_turns_give_each_its_share_and_spread_it() -> None:
-    assert nftables.turns([5, 1, 1]) == [0, 0, 1, 0, 2, 0, 0]
-    order = nftables.turns([3, 2, 4])
-    assert Counter(order) == {0: 3, 1: 2, 2: 4}
+    assert choice.turns([5, 1, 1]) == [0, 1, 0, 0, 0, 2, 0]
+    assert choice.turns([1, 1, 1]) == [0, 1, 2]
+    order = choice.turns([3, 2, 4, 2])
+    assert Counter(order) == {0: 3, 1: 2, 2: 4, 3: 2}
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12))
+def test_no_turn_is_far_from_where_it_would_be_in_an_even_spread(weights: list[int]) -> None:
+    order, total = choice.turns(weights), sum(weights)
+    assert Counter(order) == dict(enumerate(weights))
+    groups = len(set(weights))
+    for index, weight in enumerate(weights):
+        for many in range(1, total + 1):
+            had = order[:many].count(index)
+            assert abs(had - many * weight / total) <= groups + 1
 
 
 def test_weights_are_reduced_and_many_turns_become_lots() -> None:
@@ -42,15 +57,25 @@ def test_weights_are_reduced_and_many_turns_become_lots() -> None:
 
 def test_a_source_that_loses_its_member_is_the_only_one_that_moves() -> None:
     members = [member(number) for number in range(1, 9)]
-    before = [members[one].id for one in nftables.source_slots(members)]
-    after = [members[1:][one].id for one in nftables.source_slots(members[1:])]
+    before = choice.source_slots(members).owners
+    after = choice.source_slots(members[1:]).owners
     assert all(old == new for old, new in zip(before, after, strict=True) if old != members[0].id)
-    assert min(Counter(before).values()) > nftables.SOURCE_SLOTS / 8 / 2
+    assert min(Counter(before).values()) > choice.SOURCE_SLOTS / 8 / 2
 
 
 def test_sources_are_shared_by_weight() -> None:
-    count = Counter(nftables.source_slots([member(1, weight=3), member(2, weight=1)]))
-    assert 2.2 < count[0] / count[1] < 4
+    count = Counter(choice.source_slots([member(1, weight=3), member(2, weight=1)]).owners)
+    assert 2.2 < count[uuid(1)] / count[uuid(2)] < 4
+
+
+@given(st.lists(st.dictionaries(st.integers(1, 6), st.integers(1, 3), min_size=1), min_size=2, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_slots_do_not_depend_on_what_was_before(steps: list[dict[int, int]]) -> None:
+    pools = [[member(number, weight=weight) for number, weight in step.items()] for step in steps]
+    known = choice.source_slots(pools[0])
+    for members in pools[1:]:
+        known = choice.source_slots(members, known)
+        assert known == choice.source_slots(members)
 
 
 def test_a_member_keeps_its_mark_whoever_else_comes() -> None:
@@ -66,13 +91,13 @@ def test_new_flows_go_to_members_that_are_up_enabled_and_of_weight() -> None:
     one = pool(*members)
 
     def ids(**more: set[str]) -> list[str]:
-        return [each.id for each in nftables.choosable(one, 4, **more)]
+        return [each.id for each in choice.choosable(one, 4, **more)]
 
     assert ids() == [uuid(1), uuid(4)]
     assert ids(down={uuid(4)}) == [uuid(1)]
     assert ids(down={uuid(1), uuid(4)}) == [uuid(5)]
     assert ids(down={uuid(1), uuid(4), uuid(5)}) == []
-    assert nftables.choosable(one, 6) == ()
+    assert choice.choosable(one, 6) == ()
 
 
 def test_existing_flows_may_go_on_to_draining_members_and_backups_alone() -> None:
@@ -112,11 +137,11 @@ def test_cidrs_of_one_version_shut_out_all_of_the_other() -> None:
 def test_objects_are_kept_by_name_and_what_they_are_like_is_in_their_names() -> None:
     sticky = config(pool(member(1), persistence=Persistence(timeout=60)))
     longer = config(pool(member(1), persistence=Persistence(timeout=61)))
-    (map60,), (map61,) = (re.findall(r"^  map (\S+)", text_of(one), re.M) for one in (sticky, longer))
+    (map60,), (map61,) = (re.findall(r"^  map (from\S+)", text_of(one), re.M) for one in (sticky, longer))
     assert map60 != map61
     rx = Named("counter", nftables.counter("rx", uuid(700)))
     present = {Named("map", map60), Named("chain", "dispatch"), rx, Named("chain", "v4_old")}
-    text = text_of(longer, present=present)
+    text = nftables.render(longer).replacing(present)
     assert re.findall(r"^delete .*", text, re.M) == [
         "delete chain inet octavia_l4 v4_old",
         f"delete map inet octavia_l4 {map60}",
@@ -128,3 +153,49 @@ def test_granularity_is_for_clients_of_its_own_ip_version() -> None:
     assert (both.mask(4), both.mask(6)) == ("255.255.255.0", None)
     assert Persistence(granularity="255.255.255.255").mask(4) is None
     assert Persistence(granularity="ffff:ffff::").mask(6) == "ffff:ffff::"
+
+
+def difference(before: L4Config, after: L4Config, **more: Any) -> list[str]:
+    first = nftables.render(before)
+    found = nftables.difference(first, nftables.render(after, before=first, **more))
+    assert found is not None
+    assert_only_what_was_intended(re.sub(r"^(add|delete|flush) .*\n", "", found, flags=re.M))
+    return found.splitlines()
+
+
+def test_of_a_thousand_members_only_the_one_that_changed_is_sent() -> None:
+    many = [member(number, f"10.1.{number // 250}.{number % 250}") for number in range(1, 1001)]
+    lines = difference(config(pool(*many)), config(pool(*many, member(1001, "10.2.0.1"))))
+    mark = nftables.marks(config(pool(member(1001, "10.2.0.1"))))[uuid(1001)]
+    assert lines[0] == f"add element inet octavia_l4 members4 {{ {mark:#x} : 10.2.0.1 . 53 }}"
+    assert [line for line in lines if line.startswith(("delete", "flush"))] == [
+        f"flush chain inet octavia_l4 v4_{uuid(700).replace('-', '')}"
+    ]
+    assert [line for line in lines if line.startswith("  chain")] == [
+        f"  chain v4_{uuid(700).replace('-', '')} {{"
+    ]
+
+
+def test_a_member_that_moves_keeps_its_mark_and_no_rule_changes() -> None:
+    lines = difference(config(pool(member(1))), config(pool(member(1, "10.0.0.99"))))
+    assert [line.split(" {")[0] for line in lines] == [
+        "delete element inet octavia_l4 members4",
+        "add element inet octavia_l4 members4",
+    ]
+
+
+def test_nothing_is_sent_when_nothing_differs() -> None:
+    assert difference(EVERYTHING, EVERYTHING) == []
+
+
+def test_other_objects_ask_for_the_whole_table() -> None:
+    one = config(pool(member(1)))
+    others = (
+        config(pool(member(1)), pool(member(2), id=uuid(501))),
+        config(pool(member(1)), connection_limit=5),
+        config(pool(member(1), persistence=Persistence(timeout=60))),
+        config(pool(member(1)), vips=("10.9.9.9", "fd00::9")),
+    )
+    for other in others:
+        for before, after in ((one, other), (other, one)):
+            assert nftables.difference(nftables.render(before), nftables.render(after)) is None
