@@ -58,13 +58,17 @@ def await_(ask: Callable[[], _T | None], what: str, *, within_s: float = 60.0, e
 
 
 @contextmanager
-def web_servers(*ports: int) -> Iterator[None]:
-    """Fast ones on every address of this network namespace: HAProxy itself answers 200 with its port."""
+def web_servers(first: int, *more: int | range) -> Iterator[None]:
+    """Fast ones on every address of this network namespace: HAProxy itself answers 200 with its port.
+
+    :param more: each a port, or ports that one answers for together.
+    """
     config = "global\n    maxconn 2000\ndefaults\n    mode http\n    timeout client 60s\n"
-    for port in ports:
+    for one in (first, *more):
+        port = f"{one[0]}-{one[-1]}" if isinstance(one, range) else f"{one}"
         config += f"frontend web-{port}\n    bind 0.0.0.0:{port}\n    http-request return status 200"
         config += f' content-type text/plain string "hello from {port}"\n'
-    with running_haproxy(config, "127.0.0.1", ports[0]):
+    with running_haproxy(config, "127.0.0.1", first):
         yield
 
 
