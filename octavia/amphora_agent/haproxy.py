@@ -44,7 +44,7 @@ LOG = logging.getLogger(__name__)
 
 # Both workers have the same listening socket: until the old one lets go of it, it may answer.
 OLD_WORKER_SECONDS: Final = 1.0
-NEW_WORKER_SECONDS: Final = 8.0  # for the new worker to answer, where the supervisor cannot tell
+NEW_WORKER_SECONDS: Final = 20.0  # for the new worker to answer, where the supervisor cannot tell
 OLD_PROCESSES: Final = 16  # that may still serve connections of before a reload
 _POLL_SECONDS: Final = 0.01
 # Old controllers sent a directive that belongs to the agent. Its line stays, empty: lines are numbered.
@@ -424,7 +424,8 @@ class Haproxy:
         except ServiceFailed as error:
             self.certificates.write(loaded)
             self._put_back(before)
-            self._previous.unlink()
+            if old_worker is not None and stats_socket.worker_pid(self.admin_socket) == old_worker:
+                self._previous.unlink()  # else nobody knows what runs, or will run in a moment
             if not self.is_running:
                 raise  # killed meanwhile, which says nothing about the configuration
             raise Invalid(str(error)) from error

@@ -93,10 +93,7 @@ def _is_rule(line: str) -> bool:
 def test_keepalived_reads_each_file_without_a_word(tmp_path: Path) -> None:
     texts: set[str] = set()
     for config in CONFIGS:
-        try:
-            texts.update(lvs.render(config, base_path="/var/lib/octavia").values())
-        except lvs.Unwritable:
-            continue  # and the listener is refused with that
+        texts.update(lvs.render(config, base_path="/var/lib/octavia").values())
     assert len(texts) > 10
     for number, text in enumerate(sorted(texts)):
         (tmp_path / f"{number}.conf").write_text(text)

@@ -63,7 +63,11 @@ class _Building:
             return Built(None, self._refused)
         vips = tuple(map(model.canonical, lb.vip_addresses))
         config = model.L4Config(
-            load_balancer_id=lb.id, vips=vips, listeners=tuple(listeners), pools=tuple(pools.values())
+            load_balancer_id=lb.id,
+            vips=vips,
+            listeners=tuple(listeners),
+            pools=tuple(pools.values()),
+            streams=any(one.protocol not in DATAGRAMS for one in lb.listeners),
         )
         return Built(config, self._refused)
 

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Final
+from urllib.parse import quote
 
 from octavia.dataplane.l4.model import Check, L4Config, Listener, Member, Pool
 
 NETNS: Final = "amphora-haproxy"
 _ALGORITHM: Final = {"ROUND_ROBIN": "wrr", "LEAST_CONNECTIONS": "lc", "SOURCE_IP": "sh"}
-_PATH: Final = re.compile(r"/[A-Za-z0-9/._~%?&=+,:@;-]*")  # nothing that ends a word, quotes or comments
+_UNQUOTED: Final = "/._~%?&=+,:@;-"  # and letters and digits: nothing that ends a word, quotes or comments
 _BASE_PATH: Final = re.compile(r"/[A-Za-z0-9_./-]+")
 
 
@@ -27,7 +28,7 @@ def render(config: L4Config, *, base_path: str = "/var/lib/octavia") -> dict[str
     """Listener id to the text of its file.
 
     :param base_path: data directory in the amphora, where its check scripts are.
-    :raises Unwritable: a path cannot be written.
+    :raises Unwritable: ``base_path`` cannot be written.
     """
     if not _BASE_PATH.fullmatch(base_path):
         raise Unwritable(f"base_path {base_path!r} cannot be written to keepalived's configuration")
@@ -111,12 +112,11 @@ def _checker(member: Member, check: Check, udp_check: str) -> Iterator[str]:
         yield from (f"    {line}" for line in _connection(address, port, check.timeout))
         yield "}"
     elif check.type == "HTTP":
-        if not _PATH.fullmatch(check.url_path):
-            raise Unwritable(f"url_path {check.url_path!r} cannot be written to keepalived's configuration")
+        path = quote(check.url_path, safe=_UNQUOTED)  # which means the same (RFC 3986 section 2.1)
         yield "HTTP_GET {"
         for code in check.expected_codes:
             yield "    url {"
-            yield f"        path {check.url_path}"
+            yield f"        path {path}"
             yield f"        status_code {code}"
             yield "    }"
         yield from (f"    {line}" for line in _connection(address, port, check.timeout))

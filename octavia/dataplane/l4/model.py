@@ -178,12 +178,14 @@ class L4Config:
 
     :param vips: the primary first.
     :param pools: those that listeners use.
+    :param streams: does HAProxy serve other listeners beside these?
     """
 
     load_balancer_id: str
     vips: tuple[str, ...]
     listeners: tuple[Listener, ...]
     pools: tuple[Pool, ...] = ()
+    streams: bool = True
 
     def __post_init__(self) -> None:
         _uuid(self.load_balancer_id, "load_balancer_id")
@@ -289,7 +291,7 @@ def _object(value: object, noun: str, what: Any) -> Mapping[str, Any]:
         raise BadModel(f"{noun} should be a JSON object")
     if unknown := value.keys() - what.__dataclass_fields__.keys():
         raise BadModel(f"{noun} has unknown keys: {', '.join(sorted(map(repr, unknown)))}")
-    for key in ("enabled", "backup"):
+    for key in ("enabled", "backup", "streams"):
         if key in value and not isinstance(value[key], bool):
             raise BadModel(f"{noun} {key} should be true or false")
     return value

@@ -47,10 +47,12 @@ _ADDRESSES: Final = {
     "members4": "type mark : ipv4_addr . inet_service;",
     "members6": "type mark : ipv6_addr . inet_service;",
 }
-_ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
-    # HAProxy's traffic is none of conntrack's business.
+# HAProxy's traffic is none of conntrack's business. Each packet of any kind pays for asking.
+_STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "untracked_in": ("type filter hook prerouting priority raw;", "meta l4proto tcp notrack"),
     "untracked_out": ("type filter hook output priority raw;", "meta l4proto tcp notrack"),
+}
+_ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "to_members": (
         "type nat hook prerouting priority dstnat;",
         "meta nfproto ipv4 meta l4proto { udp, sctp } dnat ip to ct mark map @members4",
@@ -239,7 +241,7 @@ class _Rendering:
                     protocol, place = listener.protocol.lower(), f"{vip} . {listener.port}"
                     doors[version].append(f"{protocol} . {place} : goto {_chain(listener, version)}")
                     answered[protocol, version].append(f'{place} : "{counter("tx", listener.id)}"')
-        self._chains |= _ALWAYS
+        self._chains |= {**_ALWAYS, **(_STREAMS if self._config.streams else {})}
         self._chains["dispatch"] = (
             "type filter hook prerouting priority mangle;",
             *(

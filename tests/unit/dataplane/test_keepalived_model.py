@@ -158,11 +158,7 @@ def test_in_the_files_of_lvs_a_string_adds_nothing(
     if built.config is None:
         assert front.id in built.refused
         return
-    try:
-        (text,) = lvs.render(built.config, base_path=BASE_PATH).values()
-    except lvs.Unwritable:
-        assert set(path) & set("\"'{}#!$\\()*<>[]^`|"), path
-        return
+    (text,) = lvs.render(built.config, base_path=BASE_PATH).values()
     blocks = parse(text)
     assert {one.head[0] for one in blocks} <= {"virtual_server_group", "virtual_server"}
     served = [one for pool_ in built.config.pools for one in pool_.members if one.version == 4]

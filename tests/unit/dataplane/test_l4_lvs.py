@@ -177,10 +177,9 @@ def test_a_mask_of_ipv6_is_a_number_of_bits() -> None:
     assert "persistence_granularity 32\n" in written
 
 
-@pytest.mark.parametrize("path", ["/a{b", "/a}b", '/a"b', "/a!b", "/a#b", "/$x", "/a'b", "/a\\b"])
-def test_a_path_that_cannot_be_written_is_refused(path: str) -> None:
-    with pytest.raises(lvs.Unwritable, match="url_path"):
-        text(check=check("HTTP", url_path=path))
+def test_what_means_something_to_keepalived_is_encoded_in_a_path() -> None:
+    written = text(check=check("HTTP", url_path="/a{b}\"!#$x'\\?c=%20;d"))
+    assert "        path /a%7Bb%7D%22%21%23%24x%27%5C?c=%20;d\n" in written
 
 
 def test_the_base_path_is_a_path() -> None:

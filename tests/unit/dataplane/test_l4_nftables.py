@@ -30,6 +30,14 @@ def test_the_skeleton_is_closed() -> None:
     assert_only_what_was_intended(text_of(EVERYTHING))
 
 
+def test_streams_are_left_alone_by_conntrack_where_there_are_any() -> None:
+    beside = config(pool(member(1)))
+    alone = replace(beside, streams=False)
+    streams = {"untracked_in", "untracked_out"}
+    assert nftables.render(beside).chains.keys() - nftables.render(alone).chains.keys() == streams
+    assert nftables.difference(nftables.render(alone), nftables.render(beside)) is None
+
+
 def test_turns_give_each_its_share_and_spread_it() -> None:
     assert choice.turns([5, 1, 1]) == [0, 1, 0, 0, 0, 2, 0]
     assert choice.turns([1, 1, 1]) == [0, 1, 2]
