@@ -109,7 +109,8 @@ def keep_running(signals: "Signals", first: Part, agents: Sequence[Part]) -> int
 def _end(running: Sequence[Running]) -> None:
     begun = time.monotonic()
     for one in running:
-        one.exit_event.set()
+        # Who sets an event waits for everybody who waits for it, one who was killed meanwhile too: for ever.
+        threading.Thread(target=one.exit_event.set, name=f"end of {one.part.name}", daemon=True).start()
     for one in running:
         one.end(begun + one.part.shutdown_timeout_s)
 
