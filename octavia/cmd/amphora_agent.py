@@ -5,6 +5,7 @@ It must listen soon after the amphora has come up, so the namespace is made whil
 """
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -59,6 +60,7 @@ def main() -> int:
     server = AgentServer(host, config.bind_port, application(agent), tls, timeout)
     _end_on_signals(agent.end)
     agent.begin()
+    gc.freeze()  # the imports stay: the collector need not look through them in the middle of a change
     server.safe_start()
     return 0
 

@@ -13,7 +13,7 @@ import pytest
 
 from octavia.dataplane.l4.build import build
 from octavia.domain.errors import Refused
-from octavia.domain.tree import Algorithm, MonitorType
+from octavia.domain.tree import Algorithm, Listener, MonitorType, Protocol
 from octavia.drivers.amphora.contract import Configuration
 from tests.netns.agent_lab import (
     CLIENT,
@@ -362,6 +362,7 @@ def test_http_beside_it_is_served_and_not_tracked(world: World) -> None:
     lab, amphora = world.lab, world.amphora
     web = {"m5": (*lab.member(5), 1)}
     lb = tree(lab, member(world.servers.start(1)))
+    lb = replace(lb, listeners=(*lb.listeners, Listener(id="web", protocol=Protocol.HTTP, protocol_port=80)))
     push(lab, amphora, lb, haproxy=haproxy_config(amphora, web))
     assert eventually(lab.answers, within=5)
     assert ask() == "1"

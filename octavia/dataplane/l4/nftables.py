@@ -52,19 +52,8 @@ _STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "untracked_in": ("type filter hook prerouting priority raw;", "meta l4proto tcp notrack"),
     "untracked_out": ("type filter hook output priority raw;", "meta l4proto tcp notrack"),
 }
-_ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "to_members": (
-        "type nat hook prerouting priority dstnat;",
-        "meta nfproto ipv4 meta l4proto { udp, sctp } dnat ip to ct mark map @members4",
-        "meta nfproto ipv6 meta l4proto { udp, sctp } dnat ip6 to ct mark map @members6",
-    ),
-    "from_us": (
-        "type nat hook postrouting priority srcnat;",
-        "meta l4proto { udp, sctp } ct mark != 0 masquerade",
-    ),
-    # IPv4 has a sysctl for it. A client must not be told to go to the member directly.
-    "no_redirects": ("type filter hook output priority filter;", "icmpv6 type nd-redirect drop"),
-}
+# IPv4 has a sysctl for it. A client must not be told to go to the member directly.
+_NO_REDIRECTS: Final = ("type filter hook output priority filter;", "icmpv6 type nd-redirect drop")
 _DELETED_IN_ORDER: Final = ("chain", "map", "set", "counter")
 
 
@@ -241,7 +230,8 @@ class _Rendering:
                     protocol, place = listener.protocol.lower(), f"{vip} . {listener.port}"
                     doors[version].append(f"{protocol} . {place} : goto {_chain(listener, version)}")
                     answered[protocol, version].append(f'{place} : "{counter("tx", listener.id)}"')
-        self._chains |= {**_ALWAYS, **(_STREAMS if self._config.streams else {})}
+        self._chains |= {**self._translations(), "no_redirects": _NO_REDIRECTS}
+        self._chains |= _STREAMS if self._config.streams else {}
         self._chains["dispatch"] = (
             "type filter hook prerouting priority mangle;",
             *(
@@ -256,6 +246,24 @@ class _Rendering:
         )
         addresses = {f"members{version}": self._places(version) for version in (4, 6)}
         return Rendered(self._objects, self._chains, addresses, self._slots)
+
+    def _translations(self) -> dict[str, tuple[str, ...]]:
+        """Asked once a flow, for no more than there is."""
+        protocols = sorted({one.protocol.lower() for one in self._config.enabled_listeners}) or ["udp"]
+        ours = f"meta l4proto {_braced(protocols) if protocols[1:] else protocols[0]}"
+        return {
+            "to_members": (
+                "type nat hook prerouting priority dstnat;",
+                *(
+                    f"meta nfproto ipv{version} {ours} dnat {_ip(version)} to ct mark map @members{version}"
+                    for version in self._versions()
+                ),
+            ),
+            "from_us": (
+                "type nat hook postrouting priority srcnat;",
+                f"{ours} ct mark != 0 masquerade",
+            ),
+        }
 
     def _versions(self) -> list[int]:
         return [version for version in (4, 6) if self._vips(version)]
