@@ -14,6 +14,9 @@ from octavia.dataplane.haproxy.model import Directive, HaproxyConfig, Section
 _AT_LINE: Final = re.compile(r"\[[^\]\s]*:(\d+)\]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _QUOTED: Final = re.compile(r"'([^']+)'")
+_HEAD: Final = re.compile(r"^\[ALERT\]\s+\(\d+\) : (?:config : )?")
+_IN_FILE: Final = re.compile(r"(?<=\[)/[^\]\s]*/(haproxy\.cfg)\.\w+(?=:\d+\])")
+_SUMMARY: Final = re.compile(r"Error\(s\) found in configuration file|Fatal errors found in configuration")
 _ABOUT_TLS: Final = re.compile(r"ssl|tls|cipher|certificate|crt|crl|ca-file|alpn", re.IGNORECASE)
 
 
@@ -40,6 +43,16 @@ def blame(config: HaproxyConfig, owners: Sequence[str | None], output: str) -> s
             if directive.owner and not quoted.isdisjoint(directive.words):
                 return _or_its_pool(config, directive.owner, complaint)
     return None
+
+
+def words(output: str) -> str:
+    """What HAProxy complains of, without what only its log needs: severities, pids, paths, repetitions.
+
+    :param output: what ``haproxy -c`` printed; as it is if there is no complaint in it.
+    """
+    alerts = [one for one in output.splitlines() if "[ALERT]" in one]
+    said = (_IN_FILE.sub(r"\1", _HEAD.sub("", one)) for one in alerts)
+    return "; ".join(dict.fromkeys(one for one in said if not _SUMMARY.match(one))) or output
 
 
 def _or_its_pool(config: HaproxyConfig, owner: str, complaint: str) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from octavia.dataplane.cloud_init.agent_conf import render as render_agent_conf
 from octavia.dataplane.haproxy import render as haproxy
+from octavia.dataplane.haproxy.blame import words
 from octavia.dataplane.haproxy.tls import SecretFile
 from octavia.dataplane.keepalived import render as keepalived
 from octavia.dataplane.l4.build import build as build_l4
@@ -93,7 +94,7 @@ class Push:
                 if guilty is None:
                     raise
                 LOG.warning("HAProxy refuses %s of %s: %s", guilty, branch.lb.id, refusal.why)
-                why = f"HAProxy does not accept it: {refusal.why}"
+                why = f"HAProxy does not accept it: {words(refusal.why)}"
                 if not _give_way(branch, content.troubles, content, guilty, why):
                     raise
 
