@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration of keepalived as typed values, the one serializer for them, and the way back.
 
-A configuration is blocks and lines, a line is words. keepalived has no quoting to rely on (nothing is escaped
-between its double quotes, and ``$``, ``!``, ``#``, ``@`` and braces mean something almost everywhere), so a
-word is checked when its block is made: what could be more than a word is refused.
+A configuration is blocks, lines and comments, a line is words. keepalived has no quoting to rely on (nothing
+is escaped between its double quotes, and ``$``, ``!``, ``#``, ``@`` and braces mean something almost
+everywhere), so a word is checked when its block is made: what could be more than a word is refused.
 
 What the words mean is not here: see :mod:`octavia.dataplane.keepalived.render` and
 :mod:`octavia.dataplane.l4.lvs`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -19,10 +19,28 @@ Words: TypeAlias = tuple[str, ...]
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:-][A-Za-z0-9_./:,+=~%?&;@-]*")
 _QUOTED: Final = re.compile(r'"[A-Za-z0-9_./: -]+"')
 _WORD: Final = re.compile(r'"[^"]*"|[^\s"]+')
+_COMMENT: Final = re.compile(r"[A-Za-z0-9 -]*")
 
 
 class UnsafeWord(ValueError):
     """A word that keepalived would read as something else, or text that is no configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A line that agents read and keepalived does not; an empty one is an empty line.
+
+    :raises UnsafeWord: it is more than letters, digits, spaces and hyphens.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _COMMENT.fullmatch(self.text):
+            raise UnsafeWord("A comment cannot be given to keepalived.")
+
+
+BLANK: Final = Comment("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +51,14 @@ class Block:
     """
 
     head: Words
-    body: tuple["Words | Block", ...] = ()
+    body: tuple["Item", ...] = ()
 
     def __post_init__(self) -> None:
-        for words in (self.head, *(one for one in self.body if not isinstance(one, Block))):
+        for words in (self.head, *(one for one in self.body if isinstance(one, tuple))):
             _check(words)
+
+
+Item: TypeAlias = Words | Block | Comment
 
 
 def line(text: str) -> Words:
@@ -50,9 +71,16 @@ def block(head: str, *body: "str | Block") -> Block:
     return Block(line(head), tuple(one if isinstance(one, Block) else line(one) for one in body))
 
 
-def serialize(blocks: tuple[Block, ...]) -> str:
-    """The text of the file."""
-    return "\n".join("".join(f"{text}\n" for text in _lines(one, "")) for one in blocks)
+def serialize(items: Sequence[Item]) -> str:
+    """The text of the file, with an empty line between two blocks. :raises UnsafeWord:"""
+    texts: list[str] = []
+    for number, one in enumerate(items):
+        if isinstance(one, tuple):
+            _check(one)
+        if number and isinstance(one, Block) and isinstance(items[number - 1], Block):
+            texts.append("")
+        texts.extend(_lines(one, ""))
+    return "".join(f"{text}\n" for text in texts)
 
 
 def parse(text: str) -> tuple[Block, ...]:
@@ -60,8 +88,8 @@ def parse(text: str) -> tuple[Block, ...]:
 
     :raises UnsafeWord: it is nothing that could have been made by it.
     """
-    root: list[Words | Block] = []
-    open_blocks: list[tuple[Words, list[Words | Block]]] = []
+    root: list[Item] = []
+    open_blocks: list[tuple[Words, list[Item]]] = []
     for written in text.splitlines():
         stripped = written.strip()
         body = open_blocks[-1][1] if open_blocks else root
@@ -82,14 +110,16 @@ def parse(text: str) -> tuple[Block, ...]:
     return tuple(one for one in root if isinstance(one, Block))
 
 
-def _lines(one: Block, indent: str) -> Iterator[str]:
-    yield f"{indent}{' '.join(one.head)} {{"
-    for item in one.body:
-        if isinstance(item, Block):
+def _lines(one: Item, indent: str) -> Iterator[str]:
+    if isinstance(one, Comment):
+        yield f"{indent}# {one.text}" if one.text else ""
+    elif isinstance(one, Block):
+        yield f"{indent}{' '.join(one.head)} {{"
+        for item in one.body:
             yield from _lines(item, indent + "    ")
-        else:
-            yield f"{indent}    {' '.join(item)}"
-    yield f"{indent}}}"
+        yield f"{indent}}}"
+    else:
+        yield f"{indent}{' '.join(one)}"
 
 
 def _check(words: Words) -> None:

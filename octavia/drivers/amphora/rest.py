@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpx
 from oslo_config import cfg
 
+from octavia.dataplane.keepalived.model import UnsafeWord
 from octavia.dataplane.l4 import lvs
 from octavia.dataplane.l4.model import L4Config
 from octavia.domain.errors import Fenced, Refused, Terminal, Transient, Unreachable
@@ -216,8 +217,9 @@ class RestAmphoraDriver:
         """UDP and SCTP listeners by keepalived's LVS: a file each; those that went are deleted."""
         try:
             texts = lvs.render(wanted, base_path=self._settings.base_path) if wanted else {}
-        except lvs.Unwritable as error:
-            raise Terminal(str(error)) from error
+        except UnsafeWord as error:  # everything else in it went through a parser
+            base_path = self._settings.base_path
+            raise Terminal(f"[haproxy_amphora] base_path = {base_path} cannot be told keepalived") from error
         for listener_id in self._lvs_listeners(amphora) - texts.keys():
             self._send(amphora, "DELETE", wire.path_listener(listener_id), fence=fence)
         for listener_id, text in texts.items():

@@ -76,7 +76,7 @@ def skeleton(blocks: tuple[Block, ...]) -> list[object]:
         for item in one.body:
             if isinstance(item, Block):
                 yield list(inside(item))
-            else:
+            elif isinstance(item, tuple):
                 yield "an address" if re.search(r"[:/.]", item[0]) else item[0], len(item)
 
     return [list(inside(one)) for one in blocks]

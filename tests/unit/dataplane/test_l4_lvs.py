@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from octavia.dataplane.keepalived.model import UnsafeWord
 from octavia.dataplane.l4 import lvs
 from octavia.dataplane.l4.model import Persistence
 from tests.unit.dataplane.l4_samples import EVERYTHING, check, config, member, pool, uuid
@@ -182,9 +183,10 @@ def test_what_means_something_to_keepalived_is_encoded_in_a_path() -> None:
     assert "        path /a%7Bb%7D%22%21%23%24x%27%5C?c=%20;d\n" in written
 
 
-def test_the_base_path_is_a_path() -> None:
-    with pytest.raises(lvs.Unwritable, match="base_path"):
-        lvs.render(EVERYTHING, base_path='/x" {')
+@pytest.mark.parametrize("base_path", ['/x" {', '/x" "/y', "/x\n", "/x$y"])
+def test_the_base_path_is_a_path(base_path: str) -> None:
+    with pytest.raises(UnsafeWord):
+        lvs.render(config(pool(member(1), check=check("UDP-CONNECT"))), base_path=base_path)
 
 
 def test_sctp_differs_in_its_protocol_alone() -> None:
