@@ -9,7 +9,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -336,8 +336,8 @@ def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
     members: dict[str, list[Member]] = defaultdict(list)
     monitors: dict[str, HealthMonitor] = {}
     if pool_rows:
-        for row in rows(_MEMBERS):
-            members[row["pool_id"]].append(_resource(MEMBER, Member, row, tags))
+        for one in tx.execute(_MEMBERS, of_lb).all():
+            members[one.pool_id].append(_member(one, tuple(tags.get(one.id, ()))))
         for row in rows(_MONITORS):
             # Of two, one is on its way out, and comes first: the other replaces it.
             monitors[row["pool_id"]] = _resource(HEALTH_MONITOR, HealthMonitor, row, tags)
@@ -393,8 +393,13 @@ def _load_once(tx: sa.Connection, load_balancer_id: str) -> LoadBalancer | None:
     )
 
 
+@lru_cache(maxsize=4096)  # of a thousand that are read again and again, few are others than before
+def _member(row: sa.Row[Any], tags: tuple[str, ...]) -> Member:
+    return _resource(MEMBER, Member, row._mapping, {row.id: tags})
+
+
 def _resource(
-    kind: Kind, type_: type[_R], row: sa.RowMapping, tags: Mapping[str, list[str]], **more: Any
+    kind: Kind, type_: type[_R], row: sa.RowMapping, tags: Mapping[str, Sequence[str]], **more: Any
 ) -> _R:
     values = dict(zip(kind.columns, kind.pick(row), strict=True))
     for name, parse in kind.parse.items():
