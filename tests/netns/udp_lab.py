@@ -2,6 +2,7 @@
 """UDP on top of the agent's lab: members that answer with their names, clients that ask."""
 
 import contextlib
+import itertools
 import shutil
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -86,13 +88,16 @@ class Servers:
                     one.sendto(f"{name} {sender[0]} {len(question)}".encode(), sender)
 
 
+# Each once: a port that the kernel chose again would be a flow that there is already.
+_PORTS: Final = itertools.count(10000)
+
+
 @contextlib.contextmanager
 def client(source: str | None = None, *, vip: str = VIP, port: int = PORT) -> Iterator[socket.socket]:
     """A client with one port of its own, which is one flow."""
     with socket.socket(socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.settimeout(1)
-        if source:
-            one.bind((source, 0))
+        one.bind((source or "", next(_PORTS)))
         one.connect((vip, port))
         yield one
 
