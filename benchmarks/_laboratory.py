@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from benchmarks import _datagrams, _load, _tuned
@@ -56,7 +56,7 @@ class Laboratory:
         files = {"haproxy.cfg": _tuned.backends(WEB).encode(), "rules.nft": _tuned.silence(SILENT).encode()}
         placed = place(self.machine, "members", ("sh", "-c", command), files)
         for port, protocol in (*((port, "tcp") for port in WEB), *((port, "udp") for port in ECHO)):
-            await_(lambda p=port, q=protocol: listens(placed, p, q), f"member {port} listens")  # type: ignore[misc]
+            await_(partial(listens, placed, port, protocol), f"member {port} listens")
         return placed
 
     def _http(self) -> Pair:
@@ -82,8 +82,12 @@ class Laboratory:
         made = self._create({**listener, "default_tls_container_ref": self._secret()})
         vip = f"https://{made['vip_address']}/"
         await_(lambda: _can(lambda: _load.ab(vip, 1, 1)), "the VIP answers")
-        tuned = lambda listener: _tuned.tls(listener, self.backend.address, WEB)  # noqa: E731
-        return self._beside(made, 443, tuned, {"site.pem": self.site.bundle})
+        return self._beside(
+            made,
+            443,
+            lambda listener: _tuned.tls(listener, self.backend.address, WEB),
+            {"site.pem": self.site.bundle},
+        )
 
     def _udp(self) -> Pair:
         made = self._create(
@@ -94,7 +98,7 @@ class Laboratory:
         command = ("sh", "-c", f"nft -f {FILES}/rules.nft && exec sleep infinity")
         tuned = place(self.machine, "tuned-udp", command, {"rules.nft": rules.encode()})
         for address in (made["vip_address"], tuned.address):
-            await_(lambda to=address: self._arrives(to), "datagrams arrive")  # type: ignore[misc]
+            await_(partial(self._arrives, address), "datagrams arrive")
         return self._pair(made, tuned)
 
     def _arrives(self, address: str) -> bool:

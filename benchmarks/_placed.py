@@ -12,7 +12,7 @@ from octavia.amphora_agent.netns import SYSCTLS
 from octavia.cmd.standalone.configuration import configuration
 from octavia.cmd.standalone.state import State
 from octavia.drivers.local.configured import topology
-from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec
+from octavia.drivers.local.process import NamespacedProcess, ProcessSpec
 from octavia.drivers.local.storage import make_private_directory
 from octavia.drivers.network.local import LocalNetwork
 from tests.scenario.standalone import SUBNET, Machine
@@ -62,16 +62,7 @@ def place(machine: Machine, name: str, command: Iterable[str], files: Mapping[st
             hostname=name,
             command=("sh", f"{FILES}/start.sh"),
             files={f"{FILES}/{path}": content for path, content in {**files, **_start(command)}.items()},
-            interfaces=(
-                Interface(
-                    port_id=wired.id,
-                    bridge=network.bridge(wired.network_id),
-                    name="eth0",
-                    mac_address=wired.mac_address,
-                    mtu=network.get_network(wired.network_id).mtu,
-                    interfaces=network.interfaces(wired),
-                ),
-            ),
+            interfaces=(network.interface(wired, "eth0", with_addresses=True),),
         )
     )
     pid = process.pid

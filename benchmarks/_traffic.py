@@ -5,6 +5,7 @@ import asyncio
 import selectors
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -16,7 +17,7 @@ QUESTIONS_A_FLOW: Final = 10
 PORT: Final = 80
 
 
-class Load(threading.Thread):
+class Load(threading.Thread, ABC):
     """Clients that each ask every 20 ms until :meth:`stop`.
 
     :ivar failures: what was not an answer of a member.
@@ -46,9 +47,9 @@ class Load(threading.Thread):
             except (OSError, asyncio.IncompleteReadError, ValueError) as why:
                 self.failures.append(repr(why))
 
+    @abstractmethod
     async def _converse(self) -> None:
         """Ask once or more. :raises OSError, asyncio.IncompleteReadError, ValueError: no good answer."""
-        raise NotImplementedError
 
     async def _answer_taken(self) -> None:
         self.answered += 1

@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from benchmarks._report import Row, show
@@ -85,6 +86,9 @@ class Pair:
     def known(self) -> set[str]:
         return {one["id"] for one in amphorae(self._machine, self.id)}
 
+    def others(self, than: set[str]) -> set[str]:
+        return self.known() - than
+
     def owner(self) -> str | None:
         return owner(self._machine, self.id, self.vip)
 
@@ -143,7 +147,7 @@ def measure(runs: int) -> None:
                 same[what].append(kept(before, members(pair.vip)))
                 if kill is kill_host:
                     await_(
-                        lambda known=known: pair.known() - known,  # type: ignore[misc]
+                        partial(pair.others, known),
                         "a replacement begins",
                         within_s=60,
                         every_s=0.1,

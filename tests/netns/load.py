@@ -22,6 +22,7 @@ from typing import Final
 
 from octavia.amphora_agent.haproxy import OLD_PROCESSES
 from tests.netns.agent_lab import VIP, Lab, ip
+from tests.netns.tls_lab import Server
 from tests.netns.valid import (
     DEFAULT_NAME,
     ENDPOINTS,
@@ -330,7 +331,7 @@ def members(lab: Lab) -> Iterator[None]:
     for address in sorted({address for every in ENDPOINTS.values() for address, _ in every}):
         ip("addr", "add", f"{address}/24", "dev", "vip")
     for endpoint in ENDPOINTS[STREAM]:
-        server = _Server(endpoint, _Echo)
+        server = Server(endpoint, _Echo)
         lab._servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     config = lab.directory / "members.cfg"
@@ -355,12 +356,6 @@ frontend members
     finally:
         program.terminate()
         program.wait(10)
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
 
 
 class _Echo(socketserver.StreamRequestHandler):

@@ -123,6 +123,16 @@ def test_a_long_url_does_not_hide_what_became_of_it(world: LogWorld) -> None:
     assert (fields[7], fields[15], len(fields)) == ("200", "----", 16)
 
 
+def ask_over_tls(context: ssl.SSLContext, path: str) -> None:
+    with (
+        socket.create_connection((VIP, 81), timeout=5) as raw,
+        context.wrap_socket(raw, server_hostname="site.example.org") as tls,
+    ):
+        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        while tls.recv(1000):
+            pass
+
+
 def test_the_name_in_a_client_certificate_is_one_field(world: LogWorld) -> None:
     ca = pki.Ca("clients' CA")
     site = ca.issue("site.example.org")
@@ -146,22 +156,10 @@ def test_the_name_in_a_client_certificate_is_one_field(world: LogWorld) -> None:
     context = ssl.create_default_context(cafile=str(world.lab.directory / "trusted.pem"))
     shown = world.lab.directory / "shown.pem"
     shown.write_bytes(named(ca, evil))
-    with (
-        socket.create_connection((VIP, 81), timeout=5) as raw,
-        context.wrap_socket(raw, server_hostname="site.example.org") as tls,
-    ):
-        tls.sendall(b"GET /nobody HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        while tls.recv(1000):
-            pass
+    ask_over_tls(context, "/nobody")
     assert record(world.logged("/nobody"))[10:12] == ["0", ""]
     context.load_cert_chain(shown)
-    with (
-        socket.create_connection((VIP, 81), timeout=5) as raw,
-        context.wrap_socket(raw, server_hostname="site.example.org") as tls,
-    ):
-        tls.sendall(b"GET /somebody HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        while tls.recv(1000):
-            pass
+    ask_over_tls(context, "/somebody")
     fields = record(world.logged("/somebody"))
     assert fields[10] == "0"
     assert fields[11] == '/CN=x" 999 "#012<134>haproxy[1\\]: forged \\ \\] #033[31m'

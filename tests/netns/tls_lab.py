@@ -204,7 +204,7 @@ class TlsMember:
             ca.write_bytes(trusts.pem)
             self.context.load_verify_locations(ca)
             self.context.verify_mode = ssl.CERT_REQUIRED
-        server = _Server((self.address, self.port), _handler(self.context))
+        server = Server((self.address, self.port), _handler(self.context))
         lab._servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -227,7 +227,7 @@ def proxied_member(lab: Lab) -> tuple[str, int]:
             body = header.hex().encode()
             self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    server = _Server((address, port), Handler)
+    server = Server((address, port), Handler)
     lab._servers.append(server)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return address, port
@@ -257,7 +257,7 @@ frontend member
         program.wait(10)
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128

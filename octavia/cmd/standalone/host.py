@@ -19,7 +19,7 @@ from octavia.cmd.standalone.state import State
 from octavia.drivers.local import links
 from octavia.drivers.local.addresses import subnet_id
 from octavia.drivers.local.configured import topology
-from octavia.drivers.local.process import Interface, NamespacedProcess, ProcessSpec, ProcessState
+from octavia.drivers.local.process import NamespacedProcess, ProcessSpec, ProcessState
 from octavia.drivers.local.storage import locked, make_private_directory
 from octavia.drivers.local.syslog import flow_log
 from octavia.drivers.network.local import LocalNetwork
@@ -47,16 +47,7 @@ def start_web_server(conf: cfg.ConfigOpts, state: State, name: str, subnet: str,
             ProcessSpec(
                 hostname=name,
                 command=(sys.executable, "-I", "-S", web_server.__file__, name, address, str(port)),
-                interfaces=(
-                    Interface(
-                        port_id=wired.id,
-                        bridge=network.bridge(wired.network_id),
-                        name="eth0",
-                        mac_address=wired.mac_address,
-                        mtu=network.get_network(wired.network_id).mtu,
-                        interfaces=network.interfaces(wired),
-                    ),
-                ),
+                interfaces=(network.interface(wired, "eth0", with_addresses=True),),
             )
         )
     return address
