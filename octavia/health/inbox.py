@@ -96,7 +96,8 @@ class Inbox:
                     received = seconds + nanoseconds / 1e9
                 elif kind == _SO_RXQ_OVFL:
                     self.dropped = _COUNT.unpack(content)[0]
-            arrived.append(Arrived(data, source[0], now - received))
+            # Clocks are adjusted, and one may have come since we looked at ours.
+            arrived.append(Arrived(data, source[0], max(0.0, now - received)))
         return arrived
 
     def close(self) -> None:

@@ -67,6 +67,7 @@ def new_health_monitor(lb: LoadBalancer, pool: Pool, values: Values, births: Bir
             raise _only_http(name, type_)
     monitor = HealthMonitor(**born(lb, births), **completed)
     _check_host(monitor)
+    _check_codes(monitor)
     return monitor
 
 
@@ -86,6 +87,8 @@ def update_health_monitor(
     monitor = replace(touched(lb, monitor), **values)
     if {"domain_name", "http_version"} & set(values):
         _check_host(monitor)
+    if "expected_codes" in values:
+        _check_codes(monitor)
     return touched_pool(lb, replace(pool, health_monitor=monitor))
 
 
@@ -141,3 +144,9 @@ def _only_http(name: str, type_: MonitorType) -> Invalid:
 def _check_host(monitor: HealthMonitor) -> None:
     if monitor.domain_name and monitor.http_version != 1.1:
         raise invalid("domain_name needs http_version 1.1.")
+
+
+def _check_codes(monitor: HealthMonitor) -> None:
+    first, _, last = (monitor.expected_codes or "").partition("-")
+    if last and first > last:
+        raise invalid("expected_codes should be a range from the lower code to the higher one.")
