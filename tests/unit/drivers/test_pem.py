@@ -166,6 +166,11 @@ def test_only_what_was_read_is_written_again() -> None:
     assert not pem.holds_private_key(ROOT.pem)
 
 
+def test_a_bundle_with_bytes_behind_it_is_read_as_openssl_reads_it() -> None:
+    """Some tools pad what they write; the strict reader of DER refuses that, the one of BER does not."""
+    assert pem.from_pkcs12(bundle() + b"\x00") == pem.from_pkcs12(bundle())
+
+
 hostile = st.binary(max_size=300) | st.sampled_from([LEAF.pem, LEAF.key_pem, ROOT.pem, bundle()]).flatmap(
     lambda good: st.tuples(st.integers(0, len(good)), st.binary(max_size=20)).map(
         lambda cut: good[: cut[0]] + cut[1] + good[cut[0] + len(cut[1]) :]
