@@ -26,7 +26,7 @@ from octavia.dataplane.haproxy.server import all_servers
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.domain.tree import Vip
 from octavia.drivers.amphora.contract import Applied, Configuration
-from tests import pki
+from tests import luck, pki
 from tests.netns.agent_lab import VIP, AgentProcess, Lab, eventually, needs_haproxy, needs_root, opened_lab
 from tests.netns.changes import Change, Town
 from tests.netns.feature_lab import ask, is_refused
@@ -38,7 +38,7 @@ from tests.unit.dataplane.samples import load_balancer
 pytestmark = [pytest.mark.netns, pytest.mark.haproxy, pytest.mark.timeout(7200), needs_root, needs_haproxy]
 
 CHANGES: Final = int(os.environ.get("OCTAVIA_CHANGES", "0")) or 300
-SEED: Final = int(os.environ.get("OCTAVIA_CHANGES_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+SEED: Final = luck.seed("OCTAVIA_CHANGES_SEED")
 
 
 def say(what: str) -> None:

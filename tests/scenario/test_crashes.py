@@ -23,6 +23,7 @@ import pytest
 
 from octavia.cmd.standalone.probe import Probe
 from octavia.drivers.local.process import NamespacedProcess
+from tests import luck
 from tests.scenario.crash_invariants import check, check_promises, is_settled
 from tests.scenario.crash_tenant import PORTS, Account, Form, Tenant, amphorae_of
 from tests.scenario.standalone import Controller, Machine, missing_programs, opened_machine
@@ -35,9 +36,7 @@ pytestmark = [
 
 EVERY: Final = os.environ.get("OCTAVIA_EVERY_FAILPOINT") == "1"
 RANDOM_KILLS: Final = int(os.environ.get("OCTAVIA_RANDOM_KILLS", "0"))
-RANDOM_SEED: Final = int(os.environ.get("OCTAVIA_RANDOM_SEED", "0")) or random.SystemRandom().randrange(
-    1, 10**6
-)
+RANDOM_SEED: Final = luck.seed("OCTAVIA_RANDOM_SEED")
 RANDOM_SECONDS: Final = 30.0  # how long random kills go on where nobody says how many
 
 # These names cover several different commits each, so each occurrence is a point of its own.
