@@ -20,11 +20,11 @@ from benchmarks._report import Row, show
 from octavia.dataplane.haproxy import diff
 from octavia.dataplane.haproxy.render import render
 from octavia.dataplane.haproxy.settings import HaproxySettings
-from octavia.dataplane.l4 import nftables
+from octavia.dataplane.l4 import nftables, transaction
 from octavia.dataplane.l4.build import build
 from octavia.dataplane.l4.model import L4Config
-from octavia.db import tree
 from octavia.db.engine import Database
+from octavia.db.tree import loading
 from octavia.domain.tree import LoadBalancer, Topology
 
 
@@ -45,9 +45,9 @@ def load_balancer(controller: Controller, protocol: str, members: int) -> str:
 def loaded(database: Database, lb_id: str, runs: int) -> tuple[LoadBalancer, list[float]]:
     """The tree, and what reading it takes."""
     with database.read() as tx:
-        lb = tree.load(tx, lb_id)
+        lb = loading.load(tx, lb_id)
         assert lb
-        return lb, timed(runs, lambda _: tree.load(tx, lb_id), time.process_time)
+        return lb, timed(runs, lambda _: loading.load(tx, lb_id), time.process_time)
 
 
 def weighed(lb: LoadBalancer, weight: int) -> LoadBalancer:
@@ -96,7 +96,8 @@ def udp_stages(lb: LoadBalancer, runs: int) -> list[Row]:
     tables = [nftables.render(one) for one in wanted]
 
     def change(number: int) -> Any:
-        return nftables.difference(tables[number], nftables.render(wanted[number + 1], before=tables[number]))
+        then = nftables.render(wanted[number + 1], before=tables[number])
+        return transaction.difference(tables[number], then)
 
     return [
         Row(
@@ -110,7 +111,7 @@ def udp_stages(lb: LoadBalancer, runs: int) -> list[Row]:
         Row("nft: what differs (clock)", nft([tables[0].text], list(map(change, range(runs))))),
         Row(
             "nft: the whole table (clock)",
-            nft([tables[0].text], [one.replacing(one.named) for one in tables]),
+            nft([tables[0].text], [transaction.replacement(one, one.named) for one in tables]),
         ),
     ]
 

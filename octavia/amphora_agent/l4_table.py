@@ -17,7 +17,10 @@ from typing import Any, Final, NamedTuple
 
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import NETNS_PATH
-from octavia.dataplane.l4.nftables import TABLE, Flow, Named, Rendered, Target, difference, remove
+from octavia.dataplane.l4.nftables import Flow, Rendered, Target
+from octavia.dataplane.l4.ruleset import Named
+from octavia.dataplane.l4.transaction import TABLE, difference, removal, replacement
+from octavia.dataplane.l4.words import UnsafeValue
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ class Table:
         live, self._live = self._live, None
         change = difference(live, wanted) if live is not None else None
         if change is None or not self._is_taken(change):
-            self._run(wanted.replacing(self.present()))
+            self._run(replacement(wanted, self.present()))
         self._live = wanted
 
     def _is_taken(self, change: str) -> bool:
@@ -94,7 +97,7 @@ class Table:
     def remove(self) -> None:
         """After this there is none."""
         self._live = None
-        self._run(remove())
+        self._run(removal())
 
     def present(self) -> frozenset[Named]:
         """The named objects that are there; empty without a table."""
@@ -103,7 +106,7 @@ class Table:
             for item in self._list(f"{what} inet"):
                 ((kind, body),) = item.items()
                 if kind in ("chain", "set", "map", "counter") and body.get("table") == _NAME:
-                    found.add(Named(kind, str(body["name"])))
+                    found.add(_named(kind, str(body["name"])))
         return frozenset(found)
 
     def counters(self) -> dict[str, tuple[int, int]]:
@@ -167,6 +170,13 @@ class Table:
                     if (flow := _known(line)) is not None:
                         yield flow
             self._processes.wait(process)
+
+
+def _named(kind: str, name: str) -> Named:
+    try:
+        return Named(kind, name)
+    except UnsafeValue as error:
+        raise TableRefused(f"Somebody put a {kind} into our table that nft cannot name: {error}") from error
 
 
 def _family(address: str) -> str:

@@ -18,9 +18,11 @@ from octavia.amphora_agent import durable, l4_table, netns
 from octavia.amphora_agent.l4 import L4, L4Refused
 from octavia.amphora_agent.l4_checks import Checker, Target
 from octavia.amphora_agent.processes import Processes
-from octavia.dataplane.l4 import nftables
+from octavia.dataplane.l4 import nftables, transaction
 from octavia.dataplane.l4.model import L4Config, Persistence
-from octavia.dataplane.l4.nftables import Named, Rendered
+from octavia.dataplane.l4.nftables import Rendered
+from octavia.dataplane.l4.ruleset import Chain, GotoBy, Named
+from octavia.dataplane.l4.words import Key
 from tests.netns.agent_lab import needs_root
 from tests.netns.own_network import own_network
 from tests.netns.udp_lab import needs_programs
@@ -36,7 +38,7 @@ def test_nft_accepts_it_and_a_replacement_leaves_nothing_behind() -> None:
         Named(kind, name) for kind, name in re.findall(r"^  (chain|map|set|counter) (\S+)", before, re.M)
     }
     plain = config(pool(member(1)))
-    after = nftables.render(plain).replacing(named)
+    after = transaction.replacement(nftables.render(plain), named)
     done = subprocess.run(
         (
             "unshare",
@@ -118,7 +120,8 @@ def test_a_table_that_the_kernel_refuses_changes_nothing(base: Path, monkeypatch
 
     def nonsense(*args: Any, **more: Any) -> Rendered:
         made = render(*args, **more)
-        return replace(made, chains={**made.chains, "dispatch": ("nonsense",)})
+        nowhere = GotoBy((Key.PORT,), (((53,), "nowhere"),))
+        return replace(made, chains={**made.chains, "dispatch": Chain(((nowhere,),))})
 
     monkeypatch.setattr(nftables, "render", nonsense)
     with pytest.raises(L4Refused, match="nftables"):
@@ -132,7 +135,7 @@ def test_a_table_that_the_kernel_refuses_changes_nothing(base: Path, monkeypatch
 def test_a_table_that_somebody_else_has_changed_is_made_anew(base: Path) -> None:
     one = agent(base)
     one.apply(config(pool(member(1))).to_json())
-    subprocess.run(("nft", "delete", "table", *nftables.TABLE.split()), check=True)
+    subprocess.run(("nft", "delete", "table", *transaction.TABLE.split()), check=True)
     assert one.apply(config(pool(member(1), member(2))).to_json())
     after = rules()
     fresh = agent(base)
@@ -146,7 +149,7 @@ def test_a_change_keeps_what_the_kernel_has_counted_and_remembered(base: Path) -
     sticky = {"persistence": Persistence(timeout=60)}
     one.apply(config(pool(member(1), **sticky)).to_json())
     (remembered,) = re.findall(r"map (from4_\S+)", rules())
-    element = f"{nftables.TABLE} {remembered} {{ 10.0.0.99 : 0x7 }}"
+    element = f"{transaction.TABLE} {remembered} {{ 10.0.0.99 : 0x7 }}"
     subprocess.run(("nft", f"add element {element}"), check=True)
     one.apply(config(pool(member(1), member(2), **sticky)).to_json())
     subprocess.run(("nft", f"get element {element.replace(' : 0x7', '')}"), check=True, capture_output=True)
@@ -189,8 +192,8 @@ def test_what_changes_lead_to_is_what_the_whole_table_would_be(
     live: Rendered | None = None
     for wanted, down in history:
         rendered = nftables.render(wanted, down=down, before=live)
-        change = nftables.difference(live, rendered) if live else None
-        nft(rendered.replacing(live.named if live else ()) if change is None else change)
+        change = transaction.difference(live, rendered) if live else None
+        nft(transaction.replacement(rendered, live.named if live else ()) if change is None else change)
         live = rendered
     changed = content()
     nft("flush ruleset")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """UDP and SCTP listeners as nftables rules, for kernels with or without IPVS.
 
-Pure: values in, the text of one ``nft -f`` transaction out. How a packet goes through the table:
+Pure: values in, a typed table out, of which :mod:`octavia.dataplane.l4.transaction` makes text. How a
+packet goes through the table:
 
 1. ``dispatch`` (before destination NAT) finds the listener by VIP, protocol and port. Its chain counts,
    checks the source, and for the first packet of a flow chooses a member: its number becomes the
@@ -18,8 +19,8 @@ pair; by it the agent ends all flows of a member (``conntrack --delete --mark``)
 persistence are objects with names; a replacement keeps those whose names are still wanted, and what
 an object is like is part of its name.
 
-Where the objects stay the same, :func:`difference` sends only the rules and addresses that differ: of a
-thousand members few do, and the kernel waits for all of its readers only where rules go.
+Where the objects stay the same, :func:`.transaction.difference` sends only the rules and addresses that
+differ: of a thousand members few do, and the kernel waits for all of its readers only where rules go.
 
 Beside the contract: nftables cannot count flows a member, so LEAST_CONNECTIONS takes turns by weight.
 SOURCE_IP is rendezvous hashing over a fixed number of slots: a member that comes or goes moves only
@@ -28,40 +29,55 @@ its own share of the sources.
 
 import hashlib
 import math
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from ipaddress import ip_network
-from typing import Final, NamedTuple
+from functools import lru_cache, reduce
+from ipaddress import IPv4Network, collapse_addresses, ip_address, ip_network
+from itertools import groupby, product
+from typing import Final, NamedTuple, cast
 
-from octavia.dataplane.l4.choice import SOURCE_SLOTS, SourceSlots, choosable, source_slots, turns
+from octavia.dataplane.l4 import transaction
+from octavia.dataplane.l4.choice import SourceSlots, choosable, source_slots, turns
 from octavia.dataplane.l4.model import L4Config, Listener, Member, Pool
+from octavia.dataplane.l4.ruleset import (
+    AddressMap,
+    Chain,
+    Count,
+    CountBy,
+    Counter,
+    DrawMark,
+    FlowSet,
+    Goto,
+    GotoBy,
+    LimitFlows,
+    Match,
+    Object,
+    Recall,
+    Remember,
+    Rule,
+    Source,
+    SourceMap,
+    Table,
+    Translate,
+)
+from octavia.dataplane.l4.words import Address, Change, Data, Do, Draw, Hook, Key, Place
 
-TABLE: Final = "inet octavia_l4"
 MOST_TURNS: Final = 1024  # of one round; beyond that members are drawn by lot, weighted
 MOST_PERSISTENT_SOURCES: Final = 65536
+MOST_DOORS_IN_TURN: Final = 2  # of an IP version; a look into a map costs each packet more than comparing
 _SEED: Final = 0x6F637461  # the same on both amphorae, so that sources stay where they are
 
-_ADDRESSES: Final = {
-    "members4": "type mark : ipv4_addr . inet_service;",
-    "members6": "type mark : ipv6_addr . inet_service;",
-}
 # HAProxy's traffic is none of conntrack's business. Each packet of any kind pays for asking.
-_STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
-    "untracked_in": ("type filter hook prerouting priority raw;", "meta l4proto tcp notrack"),
-    "untracked_out": ("type filter hook output priority raw;", "meta l4proto tcp notrack"),
+_UNTRACKED: Final = ((Match(Key.PROTOCOL, "tcp"), Do.NOTRACK),)
+_STREAMS: Final[Mapping[str, Chain]] = {
+    "untracked_in": Chain(_UNTRACKED, Hook.RAW_IN),
+    "untracked_out": Chain(_UNTRACKED, Hook.RAW_OUT),
 }
 # IPv4 has a sysctl for it. A client must not be told to go to the member directly.
-_NO_REDIRECTS: Final = ("type filter hook output priority filter;", "icmpv6 type nd-redirect drop")
-_DELETED_IN_ORDER: Final = ("chain", "map", "set", "counter")
-
-
-class Named(NamedTuple):
-    """An object of the table; kind is ``chain``, ``map``, ``set`` or ``counter``."""
-
-    kind: str
-    name: str
+_NO_REDIRECTS: Final = Chain(((Match(Key.ICMPV6, "nd-redirect"), Do.DROP),), Hook.FILTER_OUT)
+_MARKED: Final = Match(Key.MARK, 0, unequal=True)
+_ARRIVING: Final = Match(Key.DIRECTION, "original")
+_GOES_ON: Final[Rule] = (_MARKED, Do.ACCEPT)
 
 
 class Flow(NamedTuple):
@@ -82,69 +98,18 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Table):
     """What the table should be.
 
-    :param objects: sets, maps and counters that the kernel fills, each with what it is like.
-    :param chains: the rules of each, a base chain's hook before them.
-    :param addresses: for each map of marks what it should say.
     :param slots: by pool and IP version, for the next :func:`render`.
     """
 
-    objects: Mapping[Named, str]
-    chains: Mapping[str, tuple[str, ...]]
-    addresses: Mapping[str, Mapping[int, str]]
     slots: Mapping[tuple[str, int], SourceSlots]
-
-    @property
-    def named(self) -> frozenset[Named]:
-        """The objects that are there after it."""
-        chains = (Named("chain", name) for name in self.chains)
-        return frozenset((*self.objects, *chains, *(Named("map", name) for name in self.addresses)))
 
     @property
     def text(self) -> str:
         """The transaction that makes the table so, from none."""
-        return self.replacing(())
-
-    def replacing(self, present: Collection[Named]) -> str:
-        """The transaction that makes the table so, from whatever it is; what the kernel filled is kept.
-
-        :param present: the objects that are there now.
-        """
-        wanted = self.named
-        unwanted = sorted(
-            set(present) - wanted, key=lambda one: (_DELETED_IN_ORDER.index(one.kind), one.name)
-        )
-        head = [f"table {TABLE}", f"flush table {TABLE}"]
-        head += [f"delete {one.kind} {TABLE} {one.name}" for one in unwanted]
-        head += [f"flush map {TABLE} {name}" for name in self.addresses if Named("map", name) in present]
-        body = [f"  {one.kind} {one.name} {{ {like} }}" for one, like in self.objects.items()]
-        for name, places in self.addresses.items():
-            elements = f" elements = {_braced(_places(places))};" if places else ""
-            body.append(f"  map {name} {{ {_ADDRESSES[name]}{elements} }}")
-        return "\n".join([*head, f"table {TABLE} {{", *body, *_chain_lines(self.chains), "}", ""])
-
-
-def difference(before: Rendered, after: Rendered) -> str | None:
-    """The transaction that leads from a table that is there to another; empty if they are the same.
-
-    :returns: None if their objects differ: then the whole table is to be replaced.
-    """
-    if (before.objects, before.chains.keys()) != (after.objects, after.chains.keys()):
-        return None
-    lines = []
-    for name, new in after.addresses.items():
-        old = before.addresses[name]
-        gone = {mark: place for mark, place in old.items() if new.get(mark) != place}
-        come = {mark: place for mark, place in new.items() if old.get(mark) != place}
-        lines += [f"delete element {TABLE} {name} {_braced(_places(gone))}"] if gone else []
-        lines += [f"add element {TABLE} {name} {_braced(_places(come))}"] if come else []
-    chains = {name: rules for name, rules in after.chains.items() if rules != before.chains[name]}
-    if chains:
-        lines += [f"flush chain {TABLE} {name}" for name in chains]
-        lines += [f"table {TABLE} {{", *_chain_lines(chains), "}"]
-    return "".join(f"{line}\n" for line in lines)
+        return transaction.replacement(self)
 
 
 def render(
@@ -156,11 +121,6 @@ def render(
     :param before: an earlier one: what took long to find out is not found out again.
     """
     return _Rendering(config, frozenset(down), before.slots if before else {}).rendered()
-
-
-def remove() -> str:
-    """The transaction after which there is no table, whether there was one or not."""
-    return f"table {TABLE}\ndelete table {TABLE}\n"
 
 
 def flows(config: L4Config) -> frozenset[Flow]:
@@ -188,7 +148,7 @@ def marks(config: L4Config) -> dict[str, int]:
     found: dict[str, int] = {}
     taken = {0}
     for member_id in sorted(one.id for pool in config.pools for one in pool.members):
-        number = int.from_bytes(hashlib.sha256(member_id.encode()).digest()[:4])
+        number = _number(member_id)
         while number in taken:
             number = (number + 1) % 2**32
         taken.add(number)
@@ -199,6 +159,23 @@ def marks(config: L4Config) -> dict[str, int]:
 def counter(kind: str, listener_id: str) -> str:
     """The name of a counter: ``rx`` and ``tx`` of bytes, ``new`` of flows (one packet each)."""
     return f"{kind}_{_hex(listener_id)}"
+
+
+class _Family(NamedTuple):
+    """What differs between the IP versions."""
+
+    version: int
+    data: Data
+    source: Key
+    target: Key
+    original_target: Key
+    by_source: Draw
+
+
+_FAMILIES: Final = (
+    _Family(4, Data.IPV4, Key.SOURCE4, Key.TARGET4, Key.ORIGINAL_TARGET4, Draw.BY_SOURCE4),
+    _Family(6, Data.IPV6, Key.SOURCE6, Key.TARGET6, Key.ORIGINAL_TARGET6, Draw.BY_SOURCE6),
+)
 
 
 class _Rendering:
@@ -212,206 +189,184 @@ class _Rendering:
         self._marks = marks(config)
         self._slots_before = slots
         self._slots: dict[tuple[str, int], SourceSlots] = {}
-        self._objects: dict[Named, str] = {}
-        self._chains: dict[str, tuple[str, ...]] = {}
+        self._objects: dict[str, Object] = {}
+        self._chains: dict[str, Chain] = {}
+        self._vips = {
+            one.version: [vip for vip in map(_address, config.vips) if vip.version == one.version]
+            for one in _FAMILIES
+        }
+        self._served = [one for one in _FAMILIES if self._vips[one.version]]
 
     def rendered(self) -> Rendered:
-        doors: dict[int, list[str]] = defaultdict(list)
-        answered: dict[tuple[str, int], list[str]] = defaultdict(list)
         for listener in self._config.enabled_listeners:
-            for kind in ("rx", "tx", "new"):
-                self._objects[Named("counter", counter(kind, listener.id))] = ""
+            self._objects |= {counter(kind, listener.id): Counter() for kind in ("rx", "tx", "new")}
             if listener.connection_limit is not None:
-                limited = "type inet_proto; size 16; flags dynamic;"
-                self._objects[Named("set", _limit(listener))] = limited
-            for version in self._versions():
-                self._chains[_chain(listener, version)] = tuple(self._listener(listener, version))
-                for vip in self._vips(version):
-                    protocol, place = listener.protocol.lower(), f"{vip} . {listener.port}"
-                    doors[version].append(f"{protocol} . {place} : goto {_chain(listener, version)}")
-                    answered[protocol, version].append(f'{place} : "{counter("tx", listener.id)}"')
+                self._objects[_limit(listener)] = FlowSet()
+            for family in self._served:
+                self._chains[_chain(listener, family)] = Chain(tuple(self._listener(listener, family)))
         self._chains |= {**self._translations(), "no_redirects": _NO_REDIRECTS}
         self._chains |= _STREAMS if self._config.streams else {}
-        self._chains["dispatch"] = (
-            "type filter hook prerouting priority mangle;",
-            *(
-                f"ct direction original meta l4proto . {_ip(version)} daddr . th dport vmap {_braced(ways)}"
-                for version, ways in doors.items()
-            ),
-            *(
-                f"meta l4proto {protocol} ct direction reply ct mark != 0 counter name"
-                f" ct original {_ip(version)} daddr . ct original proto-dst map {_braced(places)}"
-                for (protocol, version), places in answered.items()
-            ),
-        )
-        addresses = {f"members{version}": self._places(version) for version in (4, 6)}
+        self._chains["dispatch"] = Chain((*self._doors(), *self._answers()), Hook.MANGLE_IN)
+        addresses = {f"members{one.version}": AddressMap(one.data, self._places(one)) for one in _FAMILIES}
         return Rendered(self._objects, self._chains, addresses, self._slots)
 
-    def _translations(self) -> dict[str, tuple[str, ...]]:
+    def _doors(self) -> Iterator[Rule]:
+        for family in self._served:
+            ways = tuple(
+                ((one.protocol.lower(), vip, one.port), _chain(one, family))
+                for one in self._config.enabled_listeners
+                for vip in self._vips[family.version]
+            )
+            keys = (Key.PROTOCOL, family.target, Key.PORT)
+            if len(ways) > MOST_DOORS_IN_TURN:
+                yield _ARRIVING, GotoBy(keys, ways)
+                continue
+            for (protocol, vip, port), chain in ways:
+                to = Match(family.target, vip), Match(Key.PROTOCOL, protocol), Match(Key.PORT, port)
+                yield _ARRIVING, *to, Goto(chain)
+
+    def _answers(self) -> Iterator[Rule]:
+        protocols = dict.fromkeys(one.protocol for one in self._config.enabled_listeners)
+        for protocol, family in product(protocols, self._served):
+            places = tuple(
+                ((vip, one.port), counter("tx", one.id))
+                for one in self._config.enabled_listeners
+                for vip in self._vips[family.version]
+                if one.protocol == protocol
+            )
+            yield (
+                Match(Key.PROTOCOL, protocol.lower()),
+                Match(Key.DIRECTION, "reply"),
+                _MARKED,
+                CountBy((family.original_target, Key.ORIGINAL_PORT), places),
+            )
+
+    def _translations(self) -> dict[str, Chain]:
         """Asked once a flow, for no more than there is."""
         protocols = sorted({one.protocol.lower() for one in self._config.enabled_listeners}) or ["udp"]
-        ours = f"meta l4proto {_braced(protocols) if protocols[1:] else protocols[0]}"
+        ours = Match(Key.PROTOCOL, tuple(protocols) if protocols[1:] else protocols[0])
+        to_members = tuple(
+            (
+                Match(Key.VERSION, f"ipv{one.version}"),
+                ours,
+                Translate(one.data, f"members{one.version}"),
+            )
+            for one in self._served
+        )
         return {
-            "to_members": (
-                "type nat hook prerouting priority dstnat;",
-                *(
-                    f"meta nfproto ipv{version} {ours} dnat {_ip(version)} to ct mark map @members{version}"
-                    for version in self._versions()
-                ),
-            ),
-            "from_us": (
-                "type nat hook postrouting priority srcnat;",
-                f"{ours} ct mark != 0 masquerade",
-            ),
+            "to_members": Chain(to_members, Hook.TRANSLATE_IN),
+            "from_us": Chain(((ours, _MARKED, Do.MASQUERADE),), Hook.TRANSLATE_OUT),
         }
 
-    def _versions(self) -> list[int]:
-        return [version for version in (4, 6) if self._vips(version)]
+    def _places(self, family: _Family) -> dict[int, Place]:
+        """Mark to address and port, of draining members and of backups too.
 
-    def _vips(self, version: int) -> list[str]:
-        return [vip for vip in self._config.vips if (":" in vip) == (version == 6)]
-
-    def _places(self, version: int) -> dict[int, str]:
-        """Mark to address and port."""
+        A packet may have chosen its member by the rules of before and look here after the change. Without an
+        address conntrack would remember that its flow goes nowhere. Flows of whoever is not here are ended.
+        """
         return {
-            self._marks[member.id]: f"{member.address} . {member.port}"
+            self._marks[member.id]: _place(member.address, member.port)
             for pool in self._config.served_pools
-            for member in choosable(pool, version, down=self._down)
+            for member in pool.members
+            if member.enabled and member.id not in self._down and member.version == family.version
         }
 
-    def _listener(self, listener: Listener, version: int) -> list[str]:
+    def _listener(self, listener: Listener, family: _Family) -> Iterator[Rule]:
         pool = self._config.pool(listener)
-        able = choosable(pool, version, down=self._down) if pool else ()
-        rules = [*self._admission(listener, version), f"counter name {counter('rx', listener.id)}"]
+        able = choosable(pool, family.version, down=self._down) if pool else ()
+        yield from _admission(listener, family)
+        yield (Count(counter("rx", listener.id)),)
         if pool and able:
-            sticky = _sticky(pool, listener, version)
-            if sticky:
-                kind = "ipv4_addr" if version == 4 else "ipv6_addr"
-                assert pool.persistence
-                self._objects[Named("map", sticky.map)] = (
-                    f"type {kind} : mark; size {MOST_PERSISTENT_SOURCES}; flags dynamic,timeout;"
-                    f" timeout {pool.persistence.timeout}s;"
-                )
-            rules += self._choice(pool, able, listener, version, sticky)
+            yield from self._choice(pool, able, listener, family)
         else:
-            rules += ["ct mark != 0 accept", "reject"]  # members that drain finish what they have
-        return rules
-
-    def _admission(self, listener: Listener, version: int) -> Iterator[str]:
-        if not listener.allowed_cidrs:
-            return
-        nets = [ip_network(cidr) for cidr in listener.allowed_cidrs]
-        mine = [str(one) for one in nets if one.version == version]
-        if any(one.version == version and one.prefixlen == 0 for one in nets):
-            return
-        yield f"{_ip(version)} saddr != {_braced(_apart(mine))} drop" if mine else "drop"
+            yield _GOES_ON  # members that drain finish what they have
+            yield (Do.REJECT,)
 
     def _choice(
-        self, pool: Pool, able: Sequence[Member], listener: Listener, version: int, sticky: "_Sticky | None"
-    ) -> Iterator[str]:
-        some = _braced(f"{self._marks[one.id]:#x}" for one in able)
+        self, pool: Pool, able: Sequence[Member], listener: Listener, family: _Family
+    ) -> Iterator[Rule]:
+        sticky = self._sticky(pool, listener, family)
         if sticky:
-            yield f"ct mark {some} update @{sticky.map} {{ {sticky.key} : ct mark }} accept"
-        yield "ct mark != 0 accept"
+            some = tuple(self._marks[one.id] for one in able)
+            yield Match(Key.MARK, some), Remember(*sticky, Change.UPDATE), Do.ACCEPT
+        yield _GOES_ON
         if listener.connection_limit is not None:
-            limit = listener.connection_limit
-            yield f"add @{_limit(listener)} {{ meta l4proto ct count over {limit} }} reject"
+            yield LimitFlows(_limit(listener), listener.connection_limit), Do.REJECT
         if sticky:
-            yield f"ct mark set {sticky.key} map @{sticky.map}"
+            other = Match(Key.MARK, some, unequal=True)
+            yield (Recall(*sticky),)
             # An update renews an entry, but leaves its value as it was.
-            yield f"ct mark != {some} delete @{sticky.map} {{ {sticky.key} : ct mark }}"
-            yield f"ct mark != {some} ct mark set {self._drawn(pool, able, version)}"
-            yield f"update @{sticky.map} {{ {sticky.key} : ct mark }}"
+            yield other, Remember(*sticky, Change.DELETE)
+            yield other, self._drawn(pool, able, family)
+            yield (Remember(*sticky, Change.UPDATE),)
         else:
-            yield f"ct mark set {self._drawn(pool, able, version)}"
-        yield f"counter name {counter('new', listener.id)} accept"
+            yield (self._drawn(pool, able, family),)
+        yield Count(counter("new", listener.id)), Do.ACCEPT
 
-    def _drawn(self, pool: Pool, able: Sequence[Member], version: int) -> str:
+    def _sticky(self, pool: Pool, listener: Listener, family: _Family) -> tuple[str, Source] | None:
+        """Where a listener remembers which source went to whom, and what of the source."""
+        if pool.persistence is None:
+            return None
+        mask, timeout = pool.persistence.mask(family.version), pool.persistence.timeout
+        # What cannot be changed in place is part of the name.
+        like = hashlib.sha256(f"{pool.id} {timeout} {mask}".encode()).hexdigest()[:12]
+        name = f"from{family.version}_{_hex(listener.id)}_{like}"
+        self._objects[name] = SourceMap(family.data, MOST_PERSISTENT_SOURCES, timeout)
+        return name, Source(family.source, ip_address(mask) if mask else None)
+
+    def _drawn(self, pool: Pool, able: Sequence[Member], family: _Family) -> DrawMark:
         if pool.algorithm == "SOURCE_IP":
-            number = f"jhash {_ip(version)} saddr mod {SOURCE_SLOTS} seed {_SEED:#x}"
-            before = self._slots_before.get((pool.id, version))
+            before = self._slots_before.get((pool.id, family.version))
             slots = source_slots(able, before) if before else source_slots(able)
-            self._slots[pool.id, version] = slots
-            return f"{number} map {_braced(self._ranges(slots.owners))}"
+            self._slots[pool.id, family.version] = slots
+            return DrawMark(family.by_source, self._runs(slots.owners), _SEED)
         common = reduce(math.gcd, (one.weight for one in able))
         weights = [one.weight // common for one in able]
-        total = sum(weights)
-        if total <= MOST_TURNS:
-            order, how = turns(weights), "inc"
-        else:
-            order, how = [index for index, weight in enumerate(weights) for _ in range(weight)], "random"
-        return f"numgen {how} mod {total} map {_braced(self._ranges([able[one].id for one in order]))}"
+        if sum(weights) <= MOST_TURNS:
+            return DrawMark(Draw.IN_TURN, self._runs(able[one].id for one in turns(weights)))
+        runs = zip(weights, (self._marks[one.id] for one in able), strict=True)
+        return DrawMark(Draw.BY_LOT, tuple(runs))
 
-    def _ranges(self, order: Sequence[str]) -> Iterator[str]:
-        """Runs of the same member as one element."""
-        start = 0
-        for position in range(1, len(order) + 1):
-            if position == len(order) or order[position] != order[start]:
-                numbers = f"{start}-{position - 1}" if position - 1 > start else f"{start}"
-                yield f"{numbers} : {self._marks[order[start]]:#x}"
-                start = position
+    def _runs(self, order: Iterable[str]) -> tuple[tuple[int, int], ...]:
+        """How often the same member comes in a row, and its mark."""
+        return tuple((len(list(run)), self._marks[one]) for one, run in groupby(order))
 
 
-class _Sticky(NamedTuple):
-    """Where a listener remembers which source went to whom."""
-
-    map: str
-    key: str
-
-
-def _sticky(pool: Pool, listener: Listener, version: int) -> _Sticky | None:
-    if pool.persistence is None:
-        return None
-    mask = pool.persistence.mask(version)
-    # What cannot be changed in place is part of the name.
-    like = hashlib.sha256(f"{pool.id} {pool.persistence.timeout} {mask}".encode()).hexdigest()[:12]
-    key = f"{_ip(version)} saddr" + (f" & {mask}" if mask else "")
-    return _Sticky(f"from{version}_{_hex(listener.id)}_{like}", key)
+def _admission(listener: Listener, family: _Family) -> Iterator[Rule]:
+    if not listener.allowed_cidrs:
+        return
+    nets = [ip_network(cidr) for cidr in listener.allowed_cidrs]
+    # nft takes no intervals that overlap. The cast is for mypy alone: they are all of one family.
+    mine = [*collapse_addresses([cast(IPv4Network, one) for one in nets if one.version == family.version])]
+    if mine:
+        everybody = mine[0].prefixlen == 0
+        yield from () if everybody else ((Match(family.source, tuple(mine), unequal=True), Do.DROP),)
+    else:
+        yield (Do.DROP,)
 
 
 def _limit(listener: Listener) -> str:
     return f"limit_{_hex(listener.id)}_{listener.connection_limit}"
 
 
-def _chain(listener: Listener, version: int) -> str:
-    return f"v{version}_{_hex(listener.id)}"
+def _chain(listener: Listener, family: _Family) -> str:
+    return f"v{family.version}_{_hex(listener.id)}"
 
 
 def _hex(uuid: str) -> str:
     return uuid.replace("-", "")
 
 
-def _ip(version: int) -> str:
-    return "ip" if version == 4 else "ip6"
+@lru_cache(maxsize=256)
+def _address(text: str) -> Address:
+    return ip_address(text)
 
 
-def _braced(elements: Iterable[str]) -> str:
-    return f"{{ {', '.join(elements)} }}"
+@lru_cache(maxsize=8192)  # every change brings all members again
+def _place(address: str, port: int) -> Place:
+    return Place(ip_address(address), port)
 
 
-def _places(addresses: Mapping[int, str]) -> Iterator[str]:
-    return (f"{mark:#x} : {place}" for mark, place in sorted(addresses.items()))
-
-
-def _chain_lines(chains: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for name, rules in chains.items():
-        yield f"  chain {name} {{"
-        yield from (f"    {rule}" for rule in rules)
-        yield "  }"
-
-
-def _apart(cidrs: Sequence[str]) -> list[str]:
-    """Without those that another one includes: nft takes no intervals that overlap."""
-    nets = [ip_network(one) for one in cidrs]
-    by_size: Mapping[str, int] = {str(one): one.prefixlen for one in nets}
-    kept: list[str] = []
-    for cidr in sorted(by_size, key=by_size.__getitem__):
-        net = ip_network(cidr)
-        if not any(int(net.network_address) in _span(one) for one in kept):
-            kept.append(cidr)
-    return kept
-
-
-def _span(cidr: str) -> range:
-    net = ip_network(cidr)
-    return range(int(net.network_address), int(net.broadcast_address) + 1)
+@lru_cache(maxsize=8192)
+def _number(member_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(member_id.encode()).digest()[:4])

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members of UDP pools: thresholds, what a check says, what a heartbeat says, what conntrack says."""
 
+import json
+from dataclasses import dataclass
+from typing import cast
+
 import pytest
 
 from octavia.amphora_agent.l4 import pool_report
 from octavia.amphora_agent.l4_checks import Target, _Asked, request
-from octavia.amphora_agent.l4_table import _known
+from octavia.amphora_agent.l4_table import Table, TableRefused, _known
+from octavia.amphora_agent.processes import Processes
+from octavia.dataplane.l4.ruleset import Named
 from tests.unit.dataplane.l4_samples import check, member, pool, uuid
 
 
@@ -81,3 +87,25 @@ def test_conntrack_lines_are_read() -> None:
     assert _known(line.replace(b"mark=77", b"mark=0")) is None
     assert _known(line.replace(b"udp ", b"tcp ")) is None
     assert _known(b"icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=1 mark=5 use=1\n") is None
+
+
+@dataclass
+class _Lists:
+    """A kernel that has these objects."""
+
+    output: str
+    returncode: int = 0
+
+    def run(self, *_: object) -> "_Lists":
+        return self
+
+
+def test_an_object_that_nft_cannot_name_is_told_about_and_never_written() -> None:
+    def found(name: str) -> frozenset[Named]:
+        one = {"chain": {"family": "inet", "table": "octavia_l4", "name": name}}
+        kernel = cast(Processes, _Lists(json.dumps({"nftables": [{"metainfo": {}}, one]})))
+        return Table(kernel).present()
+
+    assert found("dispatch") == {Named("chain", "dispatch")}
+    with pytest.raises(TableRefused, match="Somebody put a chain into our table"):
+        found("x; flush ruleset")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octavia.dataplane.l4 import lvs, nftables
+from octavia.dataplane.l4 import lvs, nftables, transaction
 from octavia.dataplane.l4.build import build
 from octavia.dataplane.l4.model import BadModel, L4Config, Listener, Member
 from octavia.domain import tree
@@ -70,9 +70,9 @@ def assert_only_what_was_intended(text: str) -> None:
     assert text.isascii()
     assert not set(text) & set(";#\\'$`") - {";"}
     for line in text.splitlines():
-        if line in (f"table {nftables.TABLE}", f"flush table {nftables.TABLE}", "}", "  }"):
+        if line in (f"table {transaction.TABLE}", f"flush table {transaction.TABLE}", "}", "  }"):
             continue
-        if line.startswith((f"table {nftables.TABLE} {{", "  chain ")):
+        if line.startswith((f"table {transaction.TABLE} {{", "  chain ")):
             assert line.endswith(" {")
             assert line.count("{") == 1
             continue

@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from octavia.dataplane.l4 import choice, nftables
+from octavia.dataplane.l4 import choice, nftables, transaction
 from octavia.dataplane.l4.model import L4Config, Persistence
-from octavia.dataplane.l4.nftables import Flow, Named
+from octavia.dataplane.l4.nftables import Flow
+from octavia.dataplane.l4.ruleset import Named
 from tests.unit.dataplane.l4_samples import EVERYTHING, config, member, pool, uuid
 from tests.unit.dataplane.test_l4_model import assert_only_what_was_intended
 
@@ -35,7 +36,7 @@ def test_streams_are_left_alone_by_conntrack_where_there_are_any() -> None:
     alone = replace(beside, streams=False)
     streams = {"untracked_in", "untracked_out"}
     assert nftables.render(beside).chains.keys() - nftables.render(alone).chains.keys() == streams
-    assert nftables.difference(nftables.render(alone), nftables.render(beside)) is None
+    assert transaction.difference(nftables.render(alone), nftables.render(beside)) is None
 
 
 def test_turns_give_each_its_share_and_spread_it() -> None:
@@ -127,6 +128,23 @@ def test_ways_in_are_those_of_open_listeners_on_every_vip() -> None:
     assert "reject" in chain(text_of(off), f"v4_{uuid(700).replace('-', '')}")
 
 
+def test_few_listeners_are_compared_one_by_one_and_many_are_looked_up() -> None:
+    def doors(count: int) -> list[str]:
+        every = config(*(pool(member(number), id=uuid(500 + number)) for number in range(1, count + 1)))
+        return [
+            rule for rule in chain(text_of(every), "dispatch") if rule.startswith("ct direction original")
+        ]
+
+    name = uuid(700).replace("-", "")
+    assert doors(1) == [
+        f"ct direction original ip daddr 10.9.9.9 meta l4proto udp th dport 53 goto v4_{name}"
+    ]
+    assert len(doors(2)) == 2
+    (looked_up,) = doors(3)
+    assert looked_up.startswith("ct direction original meta l4proto . ip daddr . th dport vmap {")
+    assert looked_up.count(" : goto ") == 3
+
+
 def test_nobody_left_is_said_to_clients_but_existing_flows_pass() -> None:
     rules = chain(text_of(config(pool(member(1, weight=0)))), f"v4_{uuid(700).replace('-', '')}")
     assert rules[-2:] == ["ct mark != 0 accept", "reject"]
@@ -140,6 +158,10 @@ def test_cidrs_of_one_version_shut_out_all_of_the_other() -> None:
     assert chain(text, f"v6_{name}")[0] == "drop"
     everybody = config(pool(member(1)), allowed_cidrs=("0.0.0.0/0",))
     assert "saddr" not in text_of(everybody)
+    halves = config(pool(member(1)), allowed_cidrs=("0.0.0.0/1", "128.0.0.0/1"))
+    assert "saddr" not in text_of(halves)
+    neighbours = config(pool(member(1)), allowed_cidrs=("10.1.0.0/16", "10.0.0.0/16", "10.9.0.0/16"))
+    assert chain(text_of(neighbours), f"v4_{name}")[0] == "ip saddr != { 10.0.0.0/15, 10.9.0.0/16 } drop"
 
 
 def test_objects_are_kept_by_name_and_what_they_are_like_is_in_their_names() -> None:
@@ -149,7 +171,7 @@ def test_objects_are_kept_by_name_and_what_they_are_like_is_in_their_names() -> 
     assert map60 != map61
     rx = Named("counter", nftables.counter("rx", uuid(700)))
     present = {Named("map", map60), Named("chain", "dispatch"), rx, Named("chain", "v4_old")}
-    text = nftables.render(longer).replacing(present)
+    text = transaction.replacement(nftables.render(longer), present)
     assert re.findall(r"^delete .*", text, re.M) == [
         "delete chain inet octavia_l4 v4_old",
         f"delete map inet octavia_l4 {map60}",
@@ -165,7 +187,7 @@ def test_granularity_is_for_clients_of_its_own_ip_version() -> None:
 
 def difference(before: L4Config, after: L4Config, **more: Any) -> list[str]:
     first = nftables.render(before)
-    found = nftables.difference(first, nftables.render(after, before=first, **more))
+    found = transaction.difference(first, nftables.render(after, before=first, **more))
     assert found is not None
     assert_only_what_was_intended(re.sub(r"^(add|delete|flush) .*\n", "", found, flags=re.M))
     return found.splitlines()
@@ -206,4 +228,4 @@ def test_other_objects_ask_for_the_whole_table() -> None:
     )
     for other in others:
         for before, after in ((one, other), (other, one)):
-            assert nftables.difference(nftables.render(before), nftables.render(after)) is None
+            assert transaction.difference(nftables.render(before), nftables.render(after)) is None
