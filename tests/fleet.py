@@ -8,8 +8,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from octavia.db import amphorae, tree
+from octavia.db import amphorae
 from octavia.db import tables as t
+from octavia.db.tree import saving
 from octavia.domain.statuses import AmphoraStatus, OperatingStatus, ProvisioningStatus
 from octavia.domain.tree import (
     Algorithm,
@@ -122,7 +123,7 @@ def store(
     tx: sa.Connection, lb: LoadBalancer, *, since: datetime = NOW, fleet: tuple[Amphora, ...] | None = None
 ) -> None:
     """A load balancer with its amphorae, ALLOCATED at ``since``."""
-    tree.insert(tx, lb)
+    saving.insert(tx, lb)
     for one in amphorae_of(lb) if fleet is None else fleet:
         amphorae.insert(tx, one, since)
 

@@ -202,6 +202,7 @@ class Agent:
         with self._lock:
             base = self.config.base_path
             base.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
             durable.write(base / "ping-wrapper.sh", _PING_WRAPPER, mode=0o755)
             self._syslog.start()
             self.interfaces.restore()
@@ -233,6 +234,19 @@ class Agent:
         self._metrics.start()
         self._removed_members.set()  # of an earlier life
         threading.Thread(target=self._delete_removed_members, name="removed-members", daemon=True).start()
+
+    def _remove_leftovers(self) -> None:
+        """What an earlier life was writing or trying out when it was killed; there may be keys in it."""
+        config = self.config
+        for directory in (config.base_path, config.base_cert_dir, config.agent_server_network_dir):
+            durable.remove_leftovers(directory)
+        trial = config.agent_server_cert_trial
+        trial.unlink(missing_ok=True)
+        for file in (self._config_file, config.agent_server_cert, trial):
+            durable.remove_leftover(file)
+        for directory in config.base_path.iterdir():
+            if UUID.fullmatch(directory.name):
+                self.haproxy(directory.name).remove_leftovers()
 
     def end(self) -> None:
         """Stop what are our own children; keepalived first, so that the peer takes the VIP at once."""

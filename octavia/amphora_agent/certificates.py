@@ -91,8 +91,12 @@ class CertificateDirectory:
 
     def end_trial(self, output: str) -> str:
         """Remove the trial directory; HAProxy's words with the real paths."""
-        shutil.rmtree(self._trial, ignore_errors=True)
+        self.remove_trial()
         return output.replace(f"{self._trial}/", f"{self.path}/")
+
+    def remove_trial(self) -> None:
+        """Also that of a killed agent: there are keys in it."""
+        shutil.rmtree(self._trial, ignore_errors=True)
 
 
 def digest(content: bytes) -> str:

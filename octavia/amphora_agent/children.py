@@ -3,6 +3,9 @@
 
 A thread waits for each child, so that a death is noticed at once and not by polling. A child that
 dies is started again, the first time immediately, then with a capped back-off.
+
+They die with an agent that is PID 1. One that is not, and is killed, leaves them behind: whoever starts next
+has no pipe to them and cannot wait for them, so it ends them and starts its own.
 """
 
 import collections
@@ -19,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from octavia.amphora_agent import leftovers
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.supervisor import NETNS_PATH, OnChange, Service, ServiceFailed
 
@@ -60,7 +64,7 @@ class ChildSupervisor:
         allow_many_files()
 
     def adopt(self, service: Service) -> bool:
-        """Never: children die with their parent, PID 1 of the namespace."""
+        """Never: what an earlier life left is nobody's child, and :meth:`start` ends it."""
         del service
         return False
 
@@ -72,6 +76,11 @@ class ChildSupervisor:
             return
         if existing:
             existing.stop()  # it waits to be started again; whoever asks wants to know how that goes
+        else:
+            leftovers.end(service.argv, STOP_SECONDS)
+            # After a reboot such a number is some other process's, and keepalived would refuse to start.
+            for file in (service.pid_file, *service.more_pid_files):
+                file.unlink(missing_ok=True)
         child = _Child(service, self._processes, self._on_change)
         try:
             child.start()

@@ -62,6 +62,11 @@ class AgentConfig:
         return f"AgentConfig(amphora_id={self.amphora_id!r})"
 
     @property
+    def agent_server_cert_trial(self) -> Path:
+        """A new server certificate until it is known to be one."""
+        return self.agent_server_cert.with_name(".server.pem.trial")
+
+    @property
     def is_single(self) -> bool:
         """Does the agent own the VIP's address, rather than keepalived?"""
         return self.loadbalancer_topology != "ACTIVE_STANDBY"
@@ -83,6 +88,38 @@ def parse(text: str) -> AgentConfig:
 
     :raises BadConfiguration: a value makes no sense.
     """
+    section = _sections(text)
+    default, amphora, health = section("DEFAULT"), section("haproxy_amphora"), section("health_manager")
+    agent, worker = section("amphora_agent"), section("controller_worker")
+    usual = AgentConfig(amphora_id=_amphora_id(agent))
+    supervisor = agent.get("supervisor", _one_of(SUPERVISORS), usual.supervisor)
+    return AgentConfig(
+        amphora_id=usual.amphora_id,
+        debug=default.get("debug", _boolean, usual.debug),
+        use_syslog=default.get("use_syslog", _boolean, usual.use_syslog),
+        base_path=amphora.get("base_path", Path, usual.base_path),
+        base_cert_dir=amphora.get("base_cert_dir", Path, usual.base_cert_dir),
+        bind_host=amphora.get("bind_host", str, usual.bind_host),
+        bind_port=amphora.get("bind_port", _port, usual.bind_port),
+        haproxy_cmd=amphora.get("haproxy_cmd", str, usual.haproxy_cmd),
+        haproxy_hard_stop_after=agent.get("haproxy_hard_stop_after", _whole_seconds, 1800),
+        haproxy_drain_limit=agent.get("haproxy_drain_limit", _whole_seconds, 300),
+        administrative_log_facility=_log_facility(agent, default, usual.administrative_log_facility),
+        controller_ip_port_list=health.get("controller_ip_port_list", _endpoints, ()),
+        heartbeat_interval=health.get("heartbeat_interval", _seconds, usual.heartbeat_interval),
+        heartbeat_key=health.get("heartbeat_key", str, None),
+        agent_server_ca=agent.get("agent_server_ca", Path, usual.agent_server_ca),
+        agent_server_cert=agent.get("agent_server_cert", Path, usual.agent_server_cert),
+        agent_server_network_dir=agent.get("agent_server_network_dir", Path, usual.agent_server_network_dir),
+        agent_request_read_timeout=int(agent.get("agent_request_read_timeout", _seconds, 180.0)),
+        supervisor=supervisor,
+        syslog_conf=_syslog_conf(agent, supervisor),
+        loadbalancer_topology=worker.get("loadbalancer_topology", _one_of(TOPOLOGIES), "SINGLE"),
+    )
+
+
+def _sections(text: str) -> Callable[[str], "_Section"]:
+    """Sections by their names; one that is not there is empty."""
     # oslo.config keeps DEFAULT apart; configparser would let it leak into every section.
     parser = configparser.RawConfigParser(
         default_section="\0",
@@ -95,50 +132,29 @@ def parse(text: str) -> AgentConfig:
         parser.read_string(text)
     except configparser.Error as error:
         raise BadConfiguration(str(error)) from error
-    sections = {name: _Section(name, parser[name]) for name in parser.sections()}
+    return lambda name: _Section(name, parser[name] if parser.has_section(name) else {})
 
-    def section(name: str) -> _Section:
-        return sections.get(name) or _Section(name, {})
 
-    default, amphora, health = section("DEFAULT"), section("haproxy_amphora"), section("health_manager")
-    agent, worker = section("amphora_agent"), section("controller_worker")
+def _amphora_id(agent: "_Section") -> str:
     amphora_id = agent.get("amphora_id", str, "")
-    supervisor = agent.get("supervisor", _one_of(SUPERVISORS), "systemd")
+    if not amphora_id:
+        raise BadConfiguration("[amphora_agent] amphora_id is missing: whose amphora is this?")
+    return amphora_id
+
+
+def _syslog_conf(agent: "_Section", supervisor: str) -> Path | None:
     syslog_conf = agent.get("syslog_conf", str, "")
     if syslog_conf and supervisor != "children":
         raise BadConfiguration(
             "[amphora_agent] syslog_conf needs supervisor = children: systemd runs syslog."
         )
-    if not amphora_id:
-        raise BadConfiguration("[amphora_agent] amphora_id is missing: whose amphora is this?")
-    usual = AgentConfig(amphora_id=amphora_id)
-    return AgentConfig(
-        amphora_id=amphora_id,
-        debug=default.get("debug", _boolean, False),
-        use_syslog=default.get("use_syslog", _boolean, False),
-        base_path=amphora.get("base_path", Path, usual.base_path),
-        base_cert_dir=amphora.get("base_cert_dir", Path, usual.base_cert_dir),
-        bind_host=amphora.get("bind_host", str, usual.bind_host),
-        bind_port=amphora.get("bind_port", _port, usual.bind_port),
-        haproxy_cmd=amphora.get("haproxy_cmd", str, usual.haproxy_cmd),
-        haproxy_hard_stop_after=agent.get("haproxy_hard_stop_after", _whole_seconds, 1800),
-        haproxy_drain_limit=agent.get("haproxy_drain_limit", _whole_seconds, 300),
-        administrative_log_facility=agent.get(
-            "administrative_log_facility",
-            _facility,
-            default.get("syslog_log_facility", _local_facility, usual.administrative_log_facility),
-        ),
-        controller_ip_port_list=health.get("controller_ip_port_list", _endpoints, ()),
-        heartbeat_interval=health.get("heartbeat_interval", _seconds, usual.heartbeat_interval),
-        heartbeat_key=health.get("heartbeat_key", str, None),
-        agent_server_ca=agent.get("agent_server_ca", Path, usual.agent_server_ca),
-        agent_server_cert=agent.get("agent_server_cert", Path, usual.agent_server_cert),
-        agent_server_network_dir=agent.get("agent_server_network_dir", Path, usual.agent_server_network_dir),
-        agent_request_read_timeout=int(agent.get("agent_request_read_timeout", _seconds, 180.0)),
-        supervisor=supervisor,
-        syslog_conf=Path(syslog_conf) if syslog_conf else None,
-        loadbalancer_topology=worker.get("loadbalancer_topology", _one_of(TOPOLOGIES), "SINGLE"),
-    )
+    return Path(syslog_conf) if syslog_conf else None
+
+
+def _log_facility(agent: "_Section", default: "_Section", usual: int) -> int:
+    """As agents are told it, or as controllers tell it (contract: amphora-agent.md section 12)."""
+    told = default.get("syslog_log_facility", _local_facility, usual)
+    return agent.get("administrative_log_facility", _facility, told)
 
 
 class _Section:

@@ -68,21 +68,26 @@ def info(versions: Versions) -> dict[str, Any]:
     }
 
 
-def machine(processes: Processes) -> dict[str, Any]:
-    """Processor, memory, disk, network."""
+def machine(processes: Processes, *, is_shared: bool) -> dict[str, Any]:
+    """Processor, memory, disk, network.
+
+    :param is_shared: other amphorae are on this machine too. What it has free is then nobody's to plan with,
+        and tuned keeps none of its processors for one of them: there is no ``memory``, and no profile.
+    """
     disk = os.statvfs("/")
+    own_memory = {} if is_shared else {"memory": _memory()}
     return {
         "networks": _networks(processes),
         "active": True,
         "cpu_count": os.cpu_count() or 1,
         "cpu": _cpu(),
-        "memory": _memory(),
+        **own_memory,
         "disk": {
             "used": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
             "available": disk.f_bavail * disk.f_frsize,
         },
         "load": Path("/proc/loadavg").read_text().split()[:3],
-        "active_tuned_profiles": _tuned_profile(),
+        "active_tuned_profiles": "" if is_shared else _tuned_profile(),
         "topology": "SINGLE",
         "topology_status": "OK",
         "packages": {},

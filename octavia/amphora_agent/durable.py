@@ -3,6 +3,9 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+_WRITING: Final = ".writing"
 
 
 def write(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
@@ -10,9 +13,20 @@ def write(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
 
     :raises OSError: the disk is full or read-only; the old file is still there.
     """
-    beside = path.with_name(f".{path.name}.writing")
+    beside = _beside(path)
     draft(beside, content, mode=mode)
     rename(beside, path)
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove what a killed :func:`write` to this file left; absent is a success."""
+    _beside(path).unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """The same for every file beneath a directory, which nobody may be writing to."""
+    for path in directory.rglob(f"*{_WRITING}"):
+        path.unlink(missing_ok=True)
 
 
 def draft(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
@@ -33,6 +47,10 @@ def rename(source: Path, target: Path) -> None:
     _synchronise(source, os.O_RDONLY)
     os.replace(source, target)
     _synchronise(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_WRITING}")
 
 
 def _synchronise(path: Path, flags: int) -> None:

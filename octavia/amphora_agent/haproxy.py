@@ -45,6 +45,7 @@ LOG = logging.getLogger(__name__)
 # Both workers have the same listening socket: until the old one lets go of it, it may answer.
 OLD_WORKER_SECONDS: Final = 1.0
 NEW_WORKER_SECONDS: Final = 20.0  # for the new worker to answer, where the supervisor cannot tell
+CHECK_BLOCKS: Final = 1000  # of the cache of TLS sessions of a process that only validates
 OLD_PROCESSES: Final = 16  # that may still serve connections of before a reload
 _POLL_SECONDS: Final = 0.01
 # Old controllers sent a directive that belongs to the agent. Its line stays, empty: lines are numbered.
@@ -95,6 +96,7 @@ class Haproxy:
         self._previous = self.directory / "haproxy.cfg.previous"
         self._state_file = self.directory / "servers-state"
         self._own_file = self.directory / "agent.cfg"
+        self._check_file = self.directory / "agent-check.cfg"
         self._group_file = base / "haproxy-default-user-group.conf"
         self._config = config
         self._supervisor = supervisor
@@ -209,7 +211,8 @@ class Haproxy:
         """Stop the process and take away all that belongs to the load balancer; absent is a success."""
         existed = self.exists
         self._supervisor.stop(self.service)
-        for path in (self.stats_socket, self.admin_socket):
+        # Its file first: an agent that is killed in here must not bring it back, with its keys gone.
+        for path in (self.staged, self.live, self.stats_socket, self.admin_socket):
             path.unlink(missing_ok=True)
         self.certificates.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -231,6 +234,12 @@ class Haproxy:
             # The agent died amid runtime commands, or between swapping the file and seeing the new worker.
             durable.write(self._new, self.live.read_text(encoding="utf-8"))
             self._reload_with_new(Reload(Cause.UNKNOWN, "the agent was interrupted during a change"))
+
+    def remove_leftovers(self) -> None:
+        """What a killed agent was validating; nothing reads it any more."""
+        for path in (self._new, self._trial):
+            path.unlink(missing_ok=True)
+        self.certificates.remove_trial()
 
     # --- members that were removed --------------------------------------------------------------
 
@@ -284,6 +293,10 @@ class Haproxy:
     def _new(self) -> Path:
         return self.directory / "haproxy.cfg.new"
 
+    @property
+    def _trial(self) -> Path:
+        return self.directory / "haproxy.cfg.trial"
+
     def _running_text(self) -> str | None:
         """What the running process was told; None if nothing runs, or one cannot know."""
         if not self.is_running or self._previous.exists():
@@ -309,6 +322,8 @@ class Haproxy:
         durable.write(self._own_file, "\n    ".join(own) + "\n")
         if not self._state_file.exists():
             durable.write(self._state_file, _EMPTY_STATE)
+        # HAProxy writes to the whole cache of TLS sessions when it starts, also if that is only to validate.
+        durable.draft(self._check_file, f"global\n    tune.ssl.cachesize {CHECK_BLOCKS}\n")
 
     def _without_system_cas(self) -> Iterable[str]:
         """HAProxy's own HTTP client is for Lua and updates of OCSP, which nothing here uses.
@@ -320,17 +335,18 @@ class Haproxy:
 
     def _validate(self, text: str, files: Files | None = None) -> None:
         """Leaves the text as the new one. :raises Invalid:"""
-        if not self._own_file.exists():
+        if not self._check_file.exists():  # the last of them
             self._write_own_files()
         candidate = self._new
         if files is not None:
-            candidate = self._new.with_name("haproxy.cfg.trial")
+            candidate = self._trial
             durable.write(candidate, self.certificates.try_out(files, text))
         durable.draft(self._new, text)
         result = self._processes.run(
             (
                 *(self._config.haproxy_cmd, "-c", "-L", peer_name(self._config.amphora_id)),
                 *("-f", str(candidate), "-f", str(self._group_file), "-f", str(self._own_file)),
+                *("-f", str(self._check_file)),
             )
         )
         output = result.output

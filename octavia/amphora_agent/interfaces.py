@@ -86,6 +86,9 @@ class Interfaces:
         :raises NotPossible: the kernel refuses.
         """
         if self._inside(vip.mac_address):
+            document = self._read(VIP_INTERFACE)
+            if document:
+                self._up(document)  # whoever asks again may have been told that it failed half-way
             raise AlreadyPlugged
         outside = self._outside(vip.mac_address)
         document = interface_files.vip_file(VIP_INTERFACE, vip, is_single=self._config().is_single)
@@ -174,15 +177,11 @@ class Interfaces:
         self._run_scripts(document)
 
     def _stale(self, document: Document) -> Iterator[str]:
-        """Addresses and static routes that the file has not, or not any more."""
+        """Static routes and addresses that the file has not, or not any more.
+
+        In this order: an address takes routes along that lead through its subnet.
+        """
         name = document["name"]
-        listed = {(one["address"], one["prefixlen"]) for one in document["addresses"] if "address" in one}
-        for link in self._ip_json("-n", NETNS, "-j", "addr", "show", "dev", name):
-            for one in link.get("addr_info", ()):
-                if one.get("scope") != "global" or one.get("dynamic") or "local" not in one:
-                    continue
-                if (str(ip_address(one["local"])), one["prefixlen"]) not in listed:
-                    yield f"addr del {one['local']}/{one['prefixlen']} dev {name}"
         wanted = {(one["dst"], one.get("table", _MAIN_TABLE)) for one in document["routes"]}
         for family in ("-4", "-6"):
             query = ("route", "show", "table", "all", "proto", "static", "dev", name)
@@ -192,6 +191,13 @@ class Interfaces:
                 destination = everything if route["dst"] == "default" else route["dst"]
                 if (destination, table) not in wanted:
                     yield f"route del {destination} dev {name} table {table} proto static"
+        listed = {(one["address"], one["prefixlen"]) for one in document["addresses"] if "address" in one}
+        for link in self._ip_json("-n", NETNS, "-j", "addr", "show", "dev", name):
+            for one in link.get("addr_info", ()):
+                if one.get("scope") != "global" or one.get("dynamic") or "local" not in one:
+                    continue
+                if (str(ip_address(one["local"])), one["prefixlen"]) not in listed:
+                    yield f"addr del {one['local']}/{one['prefixlen']} dev {name}"
 
     def _missing_rules(self, document: Document, family: str) -> Iterator[str]:
         wanted = [rule for rule in document["rules"] if (":" in rule["src"]) == (family == "-6")]

@@ -57,6 +57,7 @@ class Keepalived:
             notify_socket=directory / "octavia-keepalived.ntf",
             notifies=False,
             unit_options=("KillMode=process",),
+            more_pid_files=(directory / "octavia-keepalived.vrrp.pid",),
         )
 
     @property

@@ -3,11 +3,7 @@
 section 3).
 """
 
-import hashlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Final
-
+from octavia.amphora_agent.admission import OK, Gate, md5
 from octavia.amphora_agent.agent import UUID, Agent
 from octavia.amphora_agent.http import (
     SMALL_BODY_BYTES,
@@ -20,25 +16,13 @@ from octavia.amphora_agent.http import (
 from octavia.amphora_agent.l4_lvs import NoIpvs
 from octavia.amphora_agent.supervisor import ServiceFailed
 
-_OK: Final = {"message": "OK"}
-
 
 class UdpHandlers:
-    """One method an endpoint.
+    """One method an endpoint."""
 
-    :param mutation: the agent's lock, for a request whose fencing number was admitted.
-    :param require_us: refuses what is meant for another amphora.
-    """
-
-    def __init__(
-        self,
-        agent: Agent,
-        mutation: Callable[[Request], AbstractContextManager[None]],
-        require_us: Callable[[str], None],
-    ) -> None:
+    def __init__(self, agent: Agent, gate: Gate) -> None:
         self._agent = agent
-        self._mutation = mutation
-        self._require_us = require_us
+        self._gate = gate
 
     def listed(self) -> list[dict[str, str]]:
         """Their items of ``GET /listeners``."""
@@ -51,15 +35,15 @@ class UdpHandlers:
 
     def put(self, request: Request, amphora_id: str, listener_id: str) -> Response:
         """Store; ``start`` or ``reload`` makes it live."""
-        self._require_us(amphora_id)
+        self._gate.require_us(amphora_id)
         listener_id = _listener(listener_id)
         text = request.text(SMALL_BODY_BYTES)
-        with self._mutation(request):
+        with self._gate.mutation(request):
             try:
                 self._agent.lvs.upload(listener_id, text)
             except NoIpvs as error:
                 raise framework_error(501, str(error)) from None
-        return Response(200, _OK, {"ETag": _md5(text)})
+        return Response(200, OK, {"ETag": md5(text.encode())})
 
     def get(self, request: Request, listener_id: str) -> Response:
         """What was stored."""
@@ -68,11 +52,11 @@ class UdpHandlers:
             text = self._agent.lvs.text(_listener(listener_id))
         except FileNotFoundError:
             raise _absent(listener_id) from None
-        return Response(200, text, {"ETag": _md5(text)})
+        return Response(200, text, {"ETag": md5(text.encode())})
 
     def act(self, request: Request, listener_id: str, action: str) -> Response:
         """start, stop, reload."""
-        with self._mutation(request):
+        with self._gate.mutation(request):
             try:
                 self._agent.lvs.act(listener_id, action)
             except ServiceFailed as error:
@@ -81,7 +65,7 @@ class UdpHandlers:
             if action != "stop" and self._agent.config.is_single:
                 self._agent.interfaces.announce()
         self._agent.heartbeat.report_soon()
-        return Response(202, {**_OK, "details": f"keepalivedlvs listener {listener_id} {action}ed"})
+        return Response(202, {**OK, "details": f"keepalivedlvs listener {listener_id} {action}ed"})
 
 
 def _listener(listener_id: str) -> str:
@@ -93,7 +77,3 @@ def _listener(listener_id: str) -> str:
 
 def _absent(listener_id: str) -> HttpError:
     return refusal(404, "UDP Listener Not Found", f"No UDP listener with UUID: {listener_id}")
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -115,6 +115,7 @@ class Lvs:
             notify_socket=self._file(listener_id, "ntf"),
             notifies=False,
             unit_options=("KillMode=process",),
+            more_pid_files=(self._file(listener_id, "vrrp.pid"), self._file(listener_id, "check.pid")),
         )
 
     # --- reporting (contract: heartbeat.md section 3) -----------------------------------------------

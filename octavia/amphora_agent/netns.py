@@ -31,6 +31,8 @@ SYSCTLS: Final = {
     # A datagram leaves by the interface that it came in by: nobody shall be told to go there directly.
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
+    # Of several addresses of a subnet, one that goes does not take the others along.
+    "net/ipv4/conf/all/promote_secondaries": "1",
     "net/ipv4/vs/conntrack": "1",
     "net/ipv4/vs/expire_nodest_conn": "1",
     "net/ipv4/vs/expire_quiescent_template": "1",
@@ -59,8 +61,9 @@ class NamespaceMissing(Exception):
 
 def begin(processes: Processes) -> "subprocess.Popen[bytes] | None":
     """Begin to make the namespace, so that it happens while the agent is still importing."""
-    if Path(NETNS_PATH).exists():
+    if _is_there():
         return None
+    Path(NETNS_PATH).unlink(missing_ok=True)  # of an ``ip netns add`` that was killed half-way
     return processes.spawn(("ip", "netns", "add", NETNS), output=subprocess.PIPE)
 
 
@@ -73,7 +76,7 @@ def finish(processes: Processes, beginning: "subprocess.Popen[bytes] | None") ->
         assert beginning.stdout is not None
         with beginning.stdout:
             output = beginning.stdout.read()
-        if processes.wait(beginning) and not Path(NETNS_PATH).exists():
+        if processes.wait(beginning) and not _is_there():
             raise NamespaceMissing(f"ip netns add {NETNS}: {output.decode(errors='replace').strip()}")
     run_inside(_set_sysctls)
     result = processes.run(("ip", "-n", NETNS, "link", "set", "lo", "up"))
@@ -110,6 +113,10 @@ def run_inside(function: Callable[[], _T]) -> _T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def _is_there() -> bool:
+    return os.path.ismount(NETNS_PATH)  # before it is that, it is an empty file
 
 
 def _set_sysctls() -> None:

@@ -25,6 +25,7 @@ class Service:
     :param argv: the program, in the foreground.
     :param unit_options: lines of the unit's ``[Service]`` section beside the usual ones.
     :param in_netns: it runs inside the namespace ``amphora-haproxy``; else where the agent is.
+    :param more_pid_files: of its own children, who write them.
     :param notifies: it says READY=1 on NOTIFY_SOCKET after start and reload (sd_notify).
     """
 
@@ -36,6 +37,7 @@ class Service:
     notifies: bool
     unit_options: tuple[str, ...] = ()
     in_netns: bool = True
+    more_pid_files: tuple[Path, ...] = ()
 
 
 class Supervisor(Protocol):

@@ -141,7 +141,9 @@ class SystemdSupervisor:
 def unit_text(service: Service) -> str:
     """The unit file of a service."""
     kind = "notify" if service.notifies else "simple"
-    command = " ".join(shlex.quote(word) for word in ("/sbin/ip", "netns", "exec", NETNS, *service.argv))
+    command = shlex.join(("/sbin/ip", "netns", "exec", NETNS, *service.argv))
+    # Of before a reboot their numbers may be somebody else's: keepalived takes itself for running then.
+    clean = shlex.join(("/bin/rm", "-f", *map(str, (service.pid_file, *service.more_pid_files))))
     lines = [
         "[Unit]",
         f"Description=Octavia {service.name}",
@@ -150,6 +152,7 @@ def unit_text(service: Service) -> str:
         "",
         "[Service]",
         f"Type={kind}",
+        f"ExecStartPre={clean}",
         f"ExecStart={command}",
         f"ExecReload=/bin/kill -{service.reload_signal.name.removeprefix('SIG')} $MAINPID",
         f"PIDFile={service.pid_file}",

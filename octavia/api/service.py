@@ -16,8 +16,9 @@ from octavia.api.dispatch import Dispatch
 from octavia.api.identity import Access, Identity
 from octavia.api.schemas.fields import Schema
 from octavia.api.settings import ApiSettings
-from octavia.db import provider_calls, quotas, tree, work
+from octavia.db import provider_calls, quotas, work
 from octavia.db.engine import Connection, Database
+from octavia.db.tree import loading, mapping, saving
 from octavia.domain import rules
 from octavia.domain.clock import Clock
 from octavia.domain.errors import Denied, NotFound
@@ -112,7 +113,7 @@ class Service:
 
         def transaction(tx: Connection) -> tuple[LoadBalancer, LoadBalancer, _T]:
             load_balancer_id = find(tx)
-            before = tree.lock(tx, load_balancer_id)
+            before = loading.lock(tx, load_balancer_id)
             if allowed:
                 allowed(tx, before)
             if first:
@@ -130,7 +131,7 @@ class Service:
             self.providers.check(before, after)
             if secrets and (named := secrets(after, found)) not in verified:
                 raise certificates.Unverified(frozenset({named}))
-            tree.save(tx, before, after)
+            saving.save(tx, before, after)
             if tells and after.third_party:
                 provider_calls.begin(tx, call_id, after, tells(found).method, now)
                 return before, after, found
@@ -169,11 +170,11 @@ def load_balancer(load_balancer_id: str) -> Find:
     return lambda _tx: load_balancer_id
 
 
-def of(kind: tree.Kind, noun: str, object_id: str) -> Find:
+def of(kind: mapping.Kind[Any], noun: str, object_id: str) -> Find:
     """The request names an object below it."""
 
     def find(tx: Connection) -> str:
-        load_balancer_id = tree.load_balancer_id_of(tx, kind, object_id)
+        load_balancer_id = loading.load_balancer_id_of(tx, kind, object_id)
         if load_balancer_id is None:
             raise NotFound(noun, object_id)
         return load_balancer_id

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from octavia.amphora_agent import config as configuration
-from octavia.amphora_agent import netns
+from octavia.amphora_agent import netns, output
 from octavia.amphora_agent.processes import Processes
 from octavia.amphora_agent.syslog import SyslogHandler
 
@@ -98,7 +98,7 @@ def _end_on_signals(end: "object") -> None:
 
 
 def _log(config: "AgentConfig") -> None:
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    handlers: list[logging.Handler] = [output.handler()]
     if config.use_syslog:
         handlers.append(SyslogHandler(config.administrative_log_facility))
     logging.basicConfig(

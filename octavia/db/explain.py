@@ -7,9 +7,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from octavia.db import amphorae, events, tree
+from octavia.db import amphorae, events
 from octavia.db import tables as t
 from octavia.db.amphorae import Heard
+from octavia.db.tree import loading
 from octavia.domain.errors import NotFound
 from octavia.domain.tree import Amphora, LoadBalancer
 
@@ -88,7 +89,7 @@ def explain(tx: sa.Connection, name_or_id: str) -> Explanation:
         )
     )
     ids = list(found.scalars())
-    lb = tree.load(tx, ids[0]) if len(ids) == 1 else None
+    lb = loading.load(tx, ids[0]) if len(ids) == 1 else None
     if lb is None:
         raise NotFound("Load Balancer", name_or_id)
     queued = tx.execute(sa.select(t.work).where(t.work.c.load_balancer_id == lb.id)).one_or_none()

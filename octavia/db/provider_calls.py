@@ -11,9 +11,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from octavia.db import purge, statuses, tree
+from octavia.db import children, purge, statuses
 from octavia.db import tables as t
-from octavia.db.statuses import Reason
+from octavia.db.reasons import Reason
+from octavia.db.tree import loading, mapping, saving
 from octavia.domain.refusal import taken_back
 from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import AMPHORA_PROVIDERS, LoadBalancer
@@ -48,18 +49,18 @@ def refused(tx: sa.Connection, call_id: str, before: LoadBalancer, after: LoadBa
     tx.execute(_LOCK, {"lb_id": after.id})
     if not accepted(tx, call_id):
         return
-    now = tree.load(tx, after.id)
+    now = loading.load(tx, after.id)
     if now is None:
         return  # it has reported that the load balancer is gone
     then = taken_back(now, before, after)
-    tree.save(tx, now, then)
+    saving.save(tx, now, then)
     stay = {one.id for one in then.walk()}
-    gone: dict[str, list[str]] = {}
+    gone: dict[sa.Table, list[str]] = {}
     for one in now.walk():
         if one.id not in stay:
-            gone.setdefault(statuses.kind_of(type(one)), []).append(one.id)
+            gone.setdefault(mapping.kind_of(one).table, []).append(one.id)
     if gone:
-        statuses.remove(tx, after.id, gone)
+        children.remove(tx, after.id, gone)
 
 
 def creation_refused(tx: sa.Connection, call_id: str, load_balancer_id: str, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 """The load balancer tree: frozen values, read whole and replaced, never patched in passing.
 
 Attributes carry the names of the REST API (contract: api.md); the database's older names are
-translated in one table of :mod:`octavia.db.tree`.
+translated in one table of :mod:`octavia.db.tree.mapping`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -462,6 +462,8 @@ class Amphora:
     :param replace_requested: when a failover was asked for; it is replaced, make before break.
     :param unreachable_since: when contact was lost; None while it answers.
     :param config_requested: when a new configuration of its agent was asked for; None once it has it.
+    :param memory_kb: what was free, or would have been, when it was ready; None where nobody said.
+    :param isolated_cpus: how many processors after the first one are HAProxy's alone; None: not said.
     """
 
     id: str
@@ -490,6 +492,8 @@ class Amphora:
     replace_requested: datetime | None = None
     unreachable_since: datetime | None = None
     config_requested: datetime | None = None
+    memory_kb: int | None = None
+    isolated_cpus: int | None = None
 
     @property
     def is_serving(self) -> bool:

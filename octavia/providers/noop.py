@@ -11,7 +11,7 @@ from typing import Any, Final
 from octavia_lib.api.drivers.exceptions import DriverError
 from octavia_lib.api.drivers.provider_base import ProviderDriver
 
-from octavia.db import tree
+from octavia.db.tree import mapping
 from octavia.domain.statuses import OperatingStatus as O
 from octavia.domain.statuses import ProvisioningStatus as P
 from octavia.domain.tree import LoadBalancer, Resource
@@ -23,7 +23,7 @@ LOG: Final = logging.getLogger(__name__)
 _METADATA: Final = {"note": "Anything: it is logged, and has no effect."}
 
 
-def _call(method: str, kind: tree.Kind) -> Callable[..., None]:
+def _call(method: str, kind: mapping.Kind[Any]) -> Callable[..., None]:
     """A call whose last argument is the model of the object that it is about."""
 
     def accept(self: "NoopDriver", *models: Any) -> None:
@@ -41,38 +41,40 @@ class NoopDriver(ProviderDriver):  # type: ignore[misc]  # octavia-lib has no ty
     name = "noop_driver"
     updates: Updates | None = None
 
-    loadbalancer_create = _call("loadbalancer_create", tree.LOAD_BALANCER)
-    loadbalancer_update = _call("loadbalancer_update", tree.LOAD_BALANCER)
-    listener_create = _call("listener_create", tree.LISTENER)
-    listener_delete = _call("listener_delete", tree.LISTENER)
-    listener_update = _call("listener_update", tree.LISTENER)
-    pool_create = _call("pool_create", tree.POOL)
-    pool_delete = _call("pool_delete", tree.POOL)
-    pool_update = _call("pool_update", tree.POOL)
-    member_create = _call("member_create", tree.MEMBER)
-    member_delete = _call("member_delete", tree.MEMBER)
-    member_update = _call("member_update", tree.MEMBER)
-    health_monitor_create = _call("health_monitor_create", tree.HEALTH_MONITOR)
-    health_monitor_delete = _call("health_monitor_delete", tree.HEALTH_MONITOR)
-    health_monitor_update = _call("health_monitor_update", tree.HEALTH_MONITOR)
-    l7policy_create = _call("l7policy_create", tree.L7_POLICY)
-    l7policy_delete = _call("l7policy_delete", tree.L7_POLICY)
-    l7policy_update = _call("l7policy_update", tree.L7_POLICY)
-    l7rule_create = _call("l7rule_create", tree.L7_RULE)
-    l7rule_delete = _call("l7rule_delete", tree.L7_RULE)
-    l7rule_update = _call("l7rule_update", tree.L7_RULE)
+    loadbalancer_create = _call("loadbalancer_create", mapping.LOAD_BALANCER)
+    loadbalancer_update = _call("loadbalancer_update", mapping.LOAD_BALANCER)
+    listener_create = _call("listener_create", mapping.LISTENER)
+    listener_delete = _call("listener_delete", mapping.LISTENER)
+    listener_update = _call("listener_update", mapping.LISTENER)
+    pool_create = _call("pool_create", mapping.POOL)
+    pool_delete = _call("pool_delete", mapping.POOL)
+    pool_update = _call("pool_update", mapping.POOL)
+    member_create = _call("member_create", mapping.MEMBER)
+    member_delete = _call("member_delete", mapping.MEMBER)
+    member_update = _call("member_update", mapping.MEMBER)
+    health_monitor_create = _call("health_monitor_create", mapping.HEALTH_MONITOR)
+    health_monitor_delete = _call("health_monitor_delete", mapping.HEALTH_MONITOR)
+    health_monitor_update = _call("health_monitor_update", mapping.HEALTH_MONITOR)
+    l7policy_create = _call("l7policy_create", mapping.L7_POLICY)
+    l7policy_delete = _call("l7policy_delete", mapping.L7_POLICY)
+    l7policy_update = _call("l7policy_update", mapping.L7_POLICY)
+    l7rule_create = _call("l7rule_create", mapping.L7_RULE)
+    l7rule_delete = _call("l7rule_delete", mapping.L7_RULE)
+    l7rule_update = _call("l7rule_update", mapping.L7_RULE)
 
     def loadbalancer_delete(self, loadbalancer: Any, cascade: bool = False) -> None:
         """See octavia-lib, like everything here."""
-        self.done(f"loadbalancer_delete(cascade={cascade})", tree.LOAD_BALANCER, loadbalancer.loadbalancer_id)
+        self.done(
+            f"loadbalancer_delete(cascade={cascade})", mapping.LOAD_BALANCER, loadbalancer.loadbalancer_id
+        )
 
     def loadbalancer_failover(self, loadbalancer_id: str) -> None:
         """See octavia-lib."""
-        self.done("loadbalancer_failover", tree.LOAD_BALANCER, loadbalancer_id)
+        self.done("loadbalancer_failover", mapping.LOAD_BALANCER, loadbalancer_id)
 
     def member_batch_update(self, pool_id: str, members: list[Any]) -> None:
         """See octavia-lib."""
-        self.done(f"member_batch_update({len(members)} members)", tree.POOL, pool_id)
+        self.done(f"member_batch_update({len(members)} members)", mapping.POOL, pool_id)
 
     def get_supported_flavor_metadata(self) -> dict[str, str]:
         """See octavia-lib."""
@@ -90,7 +92,7 @@ class NoopDriver(ProviderDriver):  # type: ignore[misc]  # octavia-lib has no ty
         """See octavia-lib."""
         LOG.info("Provider %s: a zone with %d keys", self.name, len(availability_zone_metadata))
 
-    def done(self, call: str, kind: tree.Kind, object_id: str) -> None:
+    def done(self, call: str, kind: mapping.Kind[Any], object_id: str) -> None:
         """Log a call, and report everything that is pending with it as done."""
         LOG.info("Provider %s: %s of %s", self.name, call, object_id)
         lb = self.updates.tree_of(kind, object_id) if self.updates else None

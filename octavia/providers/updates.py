@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from octavia.db import offers, provider_calls, statistics, statuses, tree
+from octavia.db import children, offers, provider_calls, statistics, statuses
 from octavia.db.engine import Connection, Database
 from octavia.db.statistics import Counted, Counters
+from octavia.db.tree import loading, mapping
 from octavia.domain.clock import Clock
 from octavia.domain.errors import OctaviaError
 from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
@@ -31,14 +32,14 @@ _FAILED: Final = 500
 _LOAD_BALANCERS: Final = "loadbalancers"
 
 # In this order they are written.
-_KINDS: Final[Mapping[str, tree.Kind]] = {
-    "members": tree.MEMBER,
-    "healthmonitors": tree.HEALTH_MONITOR,
-    "pools": tree.POOL,
-    "l7rules": tree.L7_RULE,
-    "l7policies": tree.L7_POLICY,
-    "listeners": tree.LISTENER,
-    _LOAD_BALANCERS: tree.LOAD_BALANCER,
+_KINDS: Final[Mapping[str, mapping.Kind[Any]]] = {
+    "members": mapping.MEMBER,
+    "healthmonitors": mapping.HEALTH_MONITOR,
+    "pools": mapping.POOL,
+    "l7rules": mapping.L7_RULE,
+    "l7policies": mapping.L7_POLICY,
+    "listeners": mapping.LISTENER,
+    _LOAD_BALANCERS: mapping.LOAD_BALANCER,
 }
 # Whoever names one of these that there is not is told so; of the others nothing is said.
 _MUST_EXIST: Final = frozenset({"listeners", "l7policies", "l7rules"})
@@ -82,9 +83,9 @@ class Updates:
             lb_id = _owner(tx, _KINDS[plural], object_id)
             if lb_id is None:
                 return False
-            kind = statuses.kind_of(_KINDS[plural].type)
+            kind = _KINDS[plural]
             if provisioning is ProvisioningStatus.DELETED:
-                statuses.remove(tx, lb_id, {kind: [object_id]})
+                children.remove(tx, lb_id, {kind.table: [object_id]})
             else:
                 statuses.report(
                     tx,
@@ -105,7 +106,11 @@ class Updates:
         """The load balancer is gone; what cannot be freed of its address now, the sweep frees later."""
 
         def delete(tx: Connection) -> LoadBalancer | None:
-            lb = tree.load(tx, load_balancer_id) if _owner(tx, tree.LOAD_BALANCER, load_balancer_id) else None
+            lb = (
+                loading.load(tx, load_balancer_id)
+                if _owner(tx, mapping.LOAD_BALANCER, load_balancer_id)
+                else None
+            )
             if lb:
                 statuses.delete_load_balancer(tx, lb.id, self.clock.now())
             return lb
@@ -136,22 +141,22 @@ class Updates:
         found = self.model(kind, wanted["id"])
         return {} if found is None else dict(found.to_dict(recurse=True, render_unsets=True))
 
-    def model(self, kind: tree.Kind, object_id: str) -> Any:
+    def model(self, kind: mapping.Kind[Any], object_id: str) -> Any:
         """An object as octavia-lib's model; None if there is none."""
         with self.database.read() as tx:
             load_balancer_id = _load_balancer_id(tx, kind, object_id)
-            lb = tree.load(tx, load_balancer_id) if load_balancer_id else None
+            lb = loading.load(tx, load_balancer_id) if load_balancer_id else None
             if lb is None:
                 return None
             models = models_of(tx, lb, FoundSecrets(self.certificates, tolerant=True))
         one = next((one for one in lb.walk() if one.id == object_id), None)
         return None if one is None else models.of(one)
 
-    def tree_of(self, kind: tree.Kind, object_id: str) -> LoadBalancer | None:
+    def tree_of(self, kind: mapping.Kind[Any], object_id: str) -> LoadBalancer | None:
         """The load balancer that an object belongs to; None if there is none."""
         with self.database.read() as tx:
             load_balancer_id = _load_balancer_id(tx, kind, object_id)
-            return tree.load(tx, load_balancer_id) if load_balancer_id else None
+            return loading.load(tx, load_balancer_id) if load_balancer_id else None
 
 
 def models_of(tx: Connection, lb: LoadBalancer, secrets: FoundSecrets) -> Models:
@@ -160,11 +165,11 @@ def models_of(tx: Connection, lb: LoadBalancer, secrets: FoundSecrets) -> Models
     return Models(lb, flavor, offers.data(tx, offers.ZONES, lb.availability_zone), secrets)
 
 
-def _load_balancer_id(tx: Connection, kind: tree.Kind, object_id: str) -> str | None:
-    return object_id if kind is tree.LOAD_BALANCER else tree.load_balancer_id_of(tx, kind, object_id)
+def _load_balancer_id(tx: Connection, kind: mapping.Kind[Any], object_id: str) -> str | None:
+    return object_id if kind is mapping.LOAD_BALANCER else loading.load_balancer_id_of(tx, kind, object_id)
 
 
-def _owner(tx: Connection, kind: tree.Kind, object_id: str) -> str | None:
+def _owner(tx: Connection, kind: mapping.Kind[Any], object_id: str) -> str | None:
     """The load balancer of an object, locked; None if there is no such object.
 
     :raises _Refused: it is not a third party's.

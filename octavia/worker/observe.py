@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from octavia.db import amphorae, tree
+from octavia.db import amphorae
 from octavia.db.amphorae import Heard
 from octavia.db.engine import Database
+from octavia.db.tree import loading
 from octavia.domain.errors import NotFound, Transient
 from octavia.domain.tree import Amphora, LoadBalancer
 from octavia.drivers.compute.contract import ServerStatus
@@ -55,7 +56,7 @@ def load(database: Database, load_balancer_id: str, known: Desired | None = None
     :param known: as it was before in this pass; that is not read again.
     """
     with database.read() as tx:
-        lb = tree.load_again(tx, known.lb) if known else tree.load(tx, load_balancer_id)
+        lb = loading.load_again(tx, known.lb) if known else loading.load(tx, load_balancer_id)
         if lb is None:
             return None
         rows = amphorae.of_load_balancer(tx, load_balancer_id)

@@ -13,21 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from octavia.db import events, explain, forms, statuses, work
+from octavia.db import events, explain, forms, reasons, statuses, work
 from octavia.db.engine import Connection, Database
-from octavia.db.statuses import REPLACING, Reason
+from octavia.db.reasons import REPLACING, Reason
+from octavia.db.tree.mapping import kind_of
 from octavia.db.work import Lease
 from octavia.domain.errors import Transient
 from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import (
-    HealthMonitor,
-    L7Policy,
-    L7Rule,
-    Listener,
     LoadBalancer,
-    Member,
-    Pool,
-    Resource,
 )
 from octavia.worker import flow
 from octavia.worker.observe import Desired, load, observe
@@ -45,15 +39,6 @@ from octavia.worker.world import Branch, Known, World
 
 LOG = logging.getLogger(__name__)
 
-_KINDS: Final = {
-    LoadBalancer: "loadbalancer",
-    Listener: "listener",
-    Pool: "pool",
-    Member: "member",
-    HealthMonitor: "healthmonitor",
-    L7Policy: "l7policy",
-    L7Rule: "l7rule",
-}
 # A pass that goes on longer than this gives the lease back between two rounds.
 _ROUNDS: Final = 50
 _WAIT_GROWTH: Final = 1.15
@@ -252,16 +237,16 @@ class Reconciler:
         )
 
     def _complete(self, tx: Connection, this: Pass, lb: LoadBalancer, now: datetime) -> None:
-        reasons = explain.reasons(tx, lb.id)
-        shown_until = self._replacement_shown_until(lb, reasons)
+        standing = explain.reasons(tx, lb.id)
+        shown_until = self._replacement_shown_until(lb, standing)
         if shown_until and now < shown_until:
             work.put_back(tx, this.lease, shown_until, further=True)
             return
         if lb.provisioning_status is not ProvisioningStatus.ACTIVE:
             events.record(tx, lb.id, now, f"Generation {lb.generation} is live")
         statuses.settle_load_balancer(tx, lb.id, now)
-        if reasons:
-            statuses.clear_reasons(tx, lb.id, keep=this.troubles)
+        if standing:
+            reasons.clear(tx, lb.id, keep=this.troubles)
         if this.troubles:
             # Everything else is live; what was refused is tried again, ever more seldom.
             work.put_back(tx, this.lease, now + self._retry_delay(this, _REFUSED_RETRY_S), further=False)
@@ -269,9 +254,9 @@ class Reconciler:
             work.finish(tx, this.lease)
 
     def _replacement_shown_until(
-        self, lb: LoadBalancer, reasons: Sequence[explain.Standing]
+        self, lb: LoadBalancer, standing: Sequence[explain.Standing]
     ) -> datetime | None:
-        for reason in reasons:
+        for reason in standing:
             if reason.object_id == lb.id and reason.code == REPLACING:
                 return reason.since + self._settings.replacement_shown
         return None
@@ -281,7 +266,7 @@ class Reconciler:
             if trouble := this.troubles.get(resource.id):
                 reason = Reason(trouble.code, trouble.sentence)
                 next_try = now + self._retry_delay(this, _REFUSED_RETRY_S)
-                statuses.fail(tx, _kind(resource), resource.id, desired.lb.id, reason, now, next_try)
+                statuses.fail(tx, kind_of(resource), resource.id, desired.lb.id, reason, now, next_try)
 
     def _not_yet(
         self,
@@ -306,7 +291,7 @@ class Reconciler:
         if replacing and standing and live == lb.generation:
             if now - standing.since > self._settings.replacement_hidden:
                 statuses.settle_load_balancer(tx, lb.id, now)
-            statuses.next_try(tx, lb.id, due_at)
+            reasons.next_try(tx, lb.id, due_at)
         elif (
             live != lb.generation
             and not overtaken
@@ -314,7 +299,7 @@ class Reconciler:
         ):
             statuses.fail_pending(tx, lb.id, reason, now, due_at)
         elif any(isinstance(one, Failed) for one in unfinished) or this.lease.attempts:
-            statuses.explain(tx, lb.id, lb.id, reason, now, due_at)
+            reasons.explain(tx, lb.id, lb.id, reason, now, due_at)
         work.put_back(tx, this.lease, due_at, further=this.further)
 
     def _put_back(self, this: Pass, unfinished: Sequence[Outcome]) -> None:
@@ -359,10 +344,6 @@ class Reconciler:
             change(tx)
 
         self._database.write(guarded)
-
-
-def _kind(resource: Resource) -> str:
-    return _KINDS[type(resource)]
 
 
 def _is_unreachable(outcome: Outcome) -> bool:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the worker reads from configuration, typed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class WorkerSettings:
     rsyslog_conf: bytes = rsyslog.render(rsyslog.RsyslogSettings())
 
 
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Directories in the amphora, which both the agent and HAProxy are told."""
+
+    base: str
+    certs: str
+
+
 def from_config(
     conf: cfg.ConfigOpts,
     *,
@@ -60,65 +68,77 @@ def from_config(
     :param syslog_conf: file in the amphora with which its agent runs a syslog; None: it has one.
     :raises Terminal: the operator's template of rsyslog's configuration is of no use.
     """
-    worker, amphora, vrrp = conf.controller_worker, conf.haproxy_amphora, conf.keepalived_vrrp
-    agent, health = conf.amphora_agent, conf.health_manager
-    base = base_path or amphora.base_path
-    certs = f"{base_path}/certs" if base_path else amphora.base_cert_dir
+    worker, amphora = conf.controller_worker, conf.haproxy_amphora
+    own = _Paths(amphora.base_path, amphora.base_cert_dir)
+    paths = _Paths(base_path, f"{base_path}/certs") if base_path else own
+    agent = replace(_agent(conf, paths, network_dir), supervisor=supervisor, syslog_conf=syslog_conf)
     return WorkerSettings(
         owner=owner,
         lease=timedelta(seconds=worker.lease_seconds),
         deadline=timedelta(seconds=worker.reconcile_deadline),
         threads=worker.worker_threads,
         sweep=timedelta(seconds=worker.sweep_seconds),
-        agent=AgentConf(
-            controllers=tuple(health.controller_ip_port_list),
-            heartbeat_key=health.heartbeat_key,
-            heartbeat_interval_s=health.heartbeat_interval,
-            base_path=base,
-            base_cert_dir=certs,
-            bind_host=str(amphora.bind_host),
-            bind_port=amphora.bind_port,
-            haproxy_cmd=amphora.haproxy_cmd,
-            user_log_facility=agent.user_log_facility,
-            administrative_log_facility=agent.administrative_log_facility,
-            agent_server_ca=agent.agent_server_ca,
-            agent_server_cert=agent.agent_server_cert,
-            agent_server_network_dir=network_dir or agent.agent_server_network_dir,
-            agent_tls_protocol=agent.agent_tls_protocol,
-            agent_request_read_timeout_s=agent.agent_request_read_timeout,
-            supervisor=supervisor,
-            syslog_conf=syslog_conf,
-            haproxy_hard_stop_after_s=agent.haproxy_hard_stop_after,
-            haproxy_drain_limit_s=agent.haproxy_drain_limit,
-        ),
-        haproxy=HaproxySettings(
-            base_path=base,
-            base_cert_dir=certs,
-            default_connection_limit=amphora.default_connection_limit,
-            timeout_client_data_ms=amphora.timeout_client_data,
-            timeout_member_connect_ms=amphora.timeout_member_connect,
-            timeout_member_data_ms=amphora.timeout_member_data,
-            timeout_tcp_inspect_ms=amphora.timeout_tcp_inspect,
-            stick_size=amphora.haproxy_stick_size,
-            user_log_format=amphora.user_log_format,
-            connection_logging=amphora.connection_logging,
-            user_log_facility=agent.user_log_facility,
-            administrative_log_facility=agent.administrative_log_facility,
-            ping_command=f"{base}/ping-wrapper.sh",
-            default_listener_ciphers=conf.api_settings.default_listener_ciphers,
-            default_pool_ciphers=conf.api_settings.default_pool_ciphers,
-        ),
-        keepalived=KeepalivedSettings(
-            base_path=base,
-            check_interval_s=vrrp.vrrp_check_interval,
-            fail_count=vrrp.vrrp_fail_count,
-            success_count=vrrp.vrrp_success_count,
-            garp_refresh_interval_s=vrrp.vrrp_garp_refresh_interval,
-            garp_refresh_count=vrrp.vrrp_garp_refresh_count,
-            # An upstream agent keeps no such file, and keepalived starts without it all the same.
-            track_file=supervisor == "children",
-        ),
-        rsyslog_conf=_rsyslog_conf(agent),
+        agent=agent,
+        haproxy=_haproxy(conf, paths),
+        # An upstream agent keeps no such file, and keepalived starts without it all the same.
+        keepalived=_keepalived(conf.keepalived_vrrp, paths, track_file=supervisor == "children"),
+        rsyslog_conf=_rsyslog_conf(conf.amphora_agent),
+    )
+
+
+def _agent(conf: cfg.ConfigOpts, paths: _Paths, network_dir: str | None) -> AgentConf:
+    amphora, agent, health = conf.haproxy_amphora, conf.amphora_agent, conf.health_manager
+    return AgentConf(
+        controllers=tuple(health.controller_ip_port_list),
+        heartbeat_key=health.heartbeat_key,
+        heartbeat_interval_s=health.heartbeat_interval,
+        base_path=paths.base,
+        base_cert_dir=paths.certs,
+        bind_host=str(amphora.bind_host),
+        bind_port=amphora.bind_port,
+        haproxy_cmd=amphora.haproxy_cmd,
+        user_log_facility=agent.user_log_facility,
+        administrative_log_facility=agent.administrative_log_facility,
+        agent_server_ca=agent.agent_server_ca,
+        agent_server_cert=agent.agent_server_cert,
+        agent_server_network_dir=network_dir or agent.agent_server_network_dir,
+        agent_tls_protocol=agent.agent_tls_protocol,
+        agent_request_read_timeout_s=agent.agent_request_read_timeout,
+        haproxy_hard_stop_after_s=agent.haproxy_hard_stop_after,
+        haproxy_drain_limit_s=agent.haproxy_drain_limit,
+    )
+
+
+def _haproxy(conf: cfg.ConfigOpts, paths: _Paths) -> HaproxySettings:
+    amphora, agent, api = conf.haproxy_amphora, conf.amphora_agent, conf.api_settings
+    return HaproxySettings(
+        base_path=paths.base,
+        base_cert_dir=paths.certs,
+        default_connection_limit=amphora.default_connection_limit,
+        timeout_client_data_ms=amphora.timeout_client_data,
+        timeout_member_connect_ms=amphora.timeout_member_connect,
+        timeout_member_data_ms=amphora.timeout_member_data,
+        timeout_tcp_inspect_ms=amphora.timeout_tcp_inspect,
+        stick_size=amphora.haproxy_stick_size,
+        user_log_format=amphora.user_log_format,
+        connection_logging=amphora.connection_logging,
+        user_log_facility=agent.user_log_facility,
+        administrative_log_facility=agent.administrative_log_facility,
+        ping_command=f"{paths.base}/ping-wrapper.sh",
+        default_listener_ciphers=api.default_listener_ciphers,
+        default_pool_ciphers=api.default_pool_ciphers,
+    )
+
+
+def _keepalived(vrrp: cfg.ConfigOpts.GroupAttr, paths: _Paths, *, track_file: bool) -> KeepalivedSettings:
+    return KeepalivedSettings(
+        base_path=paths.base,
+        check_interval_s=vrrp.vrrp_check_interval,
+        fail_count=vrrp.vrrp_fail_count,
+        success_count=vrrp.vrrp_success_count,
+        garp_refresh_interval_s=vrrp.vrrp_garp_refresh_interval,
+        garp_refresh_count=vrrp.vrrp_garp_refresh_count,
+        track_file=track_file,
     )
 
 

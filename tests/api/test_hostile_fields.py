@@ -235,8 +235,6 @@ nasty = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=()), m
 @hypothesis.settings(
     max_examples=25,
     deadline=None,
-    database=None,
-    derandomize=True,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 @hypothesis.given(text=nasty)

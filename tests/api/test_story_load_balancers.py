@@ -9,8 +9,8 @@ import pytest
 
 from octavia.api.settings import ApiSettings
 from octavia.db import tables as t
-from octavia.db import tree
 from octavia.db.engine import Database
+from octavia.db.tree import loading
 from octavia.domain.rules import Concurrency, Deployment
 from octavia.drivers.network.memory import MemoryNetwork
 from tests.api.conftest import Api
@@ -188,7 +188,7 @@ def test_an_additional_vip_shows_all_its_keys(api: Api) -> None:
     assert api.get(f"{LB}/{lb['id']}")["loadbalancer"]["additional_vips"] == lb["additional_vips"]
     # Everything but the API uses one spelling.
     with api.database.read() as tx:
-        stored = tree.load(tx, lb["id"])
+        stored = loading.load(tx, lb["id"])
     assert stored
     assert stored.vip_addresses == (lb["vip_address"], "fd00:6f63:7461:64::99")
 

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from hypothesis import given
 
-from octavia.db import forms, statuses, tree
+from octavia.db import forms, statuses
 from octavia.db.engine import Database
+from octavia.db.tree import loading, saving
 from octavia.domain.forms import Form, form_of, with_forms
 from octavia.domain.statuses import ProvisioningStatus as P
 from octavia.domain.tree import LoadBalancer, Member
@@ -33,7 +34,7 @@ def stored(database: Database, number: int, *, ever_live: bool = True, **more: A
         for pool in lb.pools
     )
     made = replace(lb, pools=pools)
-    database.write(lambda tx: tree.insert(tx, made))
+    database.write(lambda tx: saving.insert(tx, made))
     return made
 
 
@@ -41,13 +42,13 @@ def change(database: Database, lb: LoadBalancer, **values: Any) -> LoadBalancer:
     """The first member is written to, as the API does."""
 
     def write(tx: sa.Connection) -> LoadBalancer:
-        before = tree.lock(tx, lb.id)
+        before = loading.lock(tx, lb.id)
         generation = before.generation + 1
         (pool,) = before.pools
         first, *others = pool.members
         edited = replace(first, provisioning_status=P.PENDING_UPDATE, generation=generation, **values)
         after = before.bumped().with_pool(replace(pool, members=(edited, *others)))
-        tree.save(tx, before, after)
+        saving.save(tx, before, after)
         return after
 
     return database.write(write)

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from octavia.db import amphorae, events, purge, reservations, statuses, tree, work
+from octavia.db import amphorae, events, purge, reasons, reservations, statuses, work
 from octavia.db import tables as t
 from octavia.db.amphorae import Heard
 from octavia.db.engine import Database
-from octavia.db.statuses import Reason
+from octavia.db.reasons import Reason
+from octavia.db.tree import loading
 from octavia.domain.errors import Transient
 from octavia.domain.statuses import AmphoraStatus, ProvisioningStatus
 from octavia.domain.tree import LoadBalancer, Topology, Vip
@@ -55,7 +56,7 @@ def test_what_was_deleted_long_ago_is_forgotten_with_all_it_left(database: Datab
         store(tx, lb)
         store(tx, kept)
         events.record(tx, lb.id, NOW, "something happened")
-        statuses.explain(tx, lb.id, lb.id, Reason("CODE", "why"), NOW)
+        reasons.explain(tx, lb.id, lb.id, Reason("CODE", "why"), NOW)
         amphorae.record_member_port(tx, uuid(1001), uuid(7), uuid(8), NOW)
 
     database.write(change)
@@ -70,7 +71,7 @@ def test_what_was_deleted_long_ago_is_forgotten_with_all_it_left(database: Datab
     for table in (t.event, t.status_reason, t.tags, t.vrrp_group, t.amphora_member_port, t.work):
         assert count(database, table) == 0, table.name
     with database.read() as tx:
-        assert tree.load(tx, kept.id) == kept
+        assert loading.load(tx, kept.id) == kept
 
 
 def test_a_load_balancer_is_remembered_as_long_as_it_has_an_amphora(database: Database) -> None:

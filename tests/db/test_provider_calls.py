@@ -3,13 +3,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from octavia.db import provider_calls, statuses, tree
+from octavia.db import provider_calls, statuses
 from octavia.db import tables as t
 from octavia.db.engine import Database
+from octavia.db.tree import loading, mapping, saving
 from octavia.domain import rules
 from octavia.domain.rules import Deployment
 from octavia.domain.statuses import OperatingStatus as O
@@ -30,7 +32,7 @@ def lb(database: Database) -> LoadBalancer:
 
 def load(database: Database, lb_id: str) -> LoadBalancer:
     with database.read() as tx:
-        found = tree.load(tx, lb_id)
+        found = loading.load(tx, lb_id)
     assert found
     return found
 
@@ -39,7 +41,7 @@ def write(database: Database, before: LoadBalancer, after: LoadBalancer, method:
     """A change, as the API commits it."""
 
     def change(tx: sa.Connection) -> None:
-        tree.save(tx, before, after)
+        saving.save(tx, before, after)
         provider_calls.begin(tx, CALL, after, method, NOW)
 
     database.write(change)
@@ -93,15 +95,15 @@ def test_what_was_reported_meanwhile_is_no_error(database: Database, lb: LoadBal
     after = rules.update_listener(lb, lb.listeners[0].id, {"name": "new"}, Deployment())
     write(database, lb, after)
 
-    def report(kind: str, object_id: str) -> None:
+    def report(kind: mapping.Kind[Any], object_id: str) -> None:
         database.write(
             lambda tx: statuses.report(
                 tx, kind, object_id, lb.id, provisioning=P.ACTIVE, operating=O.ONLINE, now=NOW
             )
         )
 
-    report("listener", lb.listeners[0].id)
-    report("loadbalancer", lb.id)
+    report(mapping.LISTENER, lb.listeners[0].id)
+    report(mapping.LOAD_BALANCER, lb.id)
     assert database.write(lambda tx: provider_calls.give_up(tx, CALL, NOW)) == lb.id
     found = load(database, lb.id)
     assert (found.provisioning_status, found.operating_status) == (P.ACTIVE, O.ONLINE)
@@ -114,7 +116,10 @@ def test_an_object_that_its_provider_could_not_delete_may_be_written_again(
     listener_id = lb.listeners[0].id
     after = rules.delete_listener(lb, listener_id, Deployment())
     write(database, lb, after)
-    for kind, object_id, status in (("listener", listener_id, P.ERROR), ("loadbalancer", lb.id, P.ACTIVE)):
+    for kind, object_id, status in (
+        (mapping.LISTENER, listener_id, P.ERROR),
+        (mapping.LOAD_BALANCER, lb.id, P.ACTIVE),
+    ):
         database.write(
             lambda tx, kind=kind, object_id=object_id, status=status: statuses.report(  # type: ignore[misc]
                 tx, kind, object_id, lb.id, provisioning=status, operating=None, now=NOW

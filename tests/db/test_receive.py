@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from octavia.db import amphorae, statistics, statuses, tree
+from octavia.db import amphorae, statistics, statuses
 from octavia.db import tables as t
 from octavia.db.engine import Database
 from octavia.db.statistics import MAX_TOTAL, Counters
+from octavia.db.tree import saving
 from octavia.domain.clock import SystemClock
 from octavia.domain.statuses import AmphoraStatus, OperatingStatus, ProvisioningStatus
 from octavia.domain.tree import LoadBalancer, Topology
@@ -140,10 +141,10 @@ def test_a_member_added_since_is_not_missing_yet(database: Database) -> None:
     )
     pool = replace(lb.pools[0], members=(*lb.pools[0].members, new))
     after = replace(lb.bumped(), provisioning_status=ProvisioningStatus.PENDING_UPDATE).with_pool(pool)
-    database.write(lambda tx: tree.save(tx, lb, after))
+    database.write(lambda tx: saving.save(tx, lb, after))
     old = replace(new, id=uuid(8), generation=1, operating_status=OperatingStatus.ONLINE)
     missing = after.with_pool(replace(pool, members=(*pool.members, old)))
-    database.write(lambda tx: tree.save(tx, after, missing))
+    database.write(lambda tx: saving.save(tx, after, missing))
     ear.handle([report(lb)], LATER)
     # Absent from a report that is older than itself: nothing is known. Older than the report: missing.
     assert status(database, t.member, uuid(9)) == "OFFLINE"

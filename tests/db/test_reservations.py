@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from octavia.db import reservations, tree
+from octavia.db import reservations
 from octavia.db.engine import Database
+from octavia.db.tree import saving
 from octavia.domain.errors import Conflict
 from octavia.domain.statuses import ProvisioningStatus
 from octavia.domain.tree import LoadBalancer
@@ -34,8 +35,8 @@ def test_a_reservation_expires_and_cannot_be_redeemed_any_more(database: Databas
 
 def test_who_may_own_something(database: Database) -> None:
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, load_balancer(1, listeners=0))
-        tree.insert(tx, load_balancer(2, listeners=0, provisioning_status=ProvisioningStatus.DELETED))
+        saving.insert(tx, load_balancer(1, listeners=0))
+        saving.insert(tx, load_balancer(2, listeners=0, provisioning_status=ProvisioningStatus.DELETED))
         reservations.reserve(tx, uuid(3000), None, NOW)
 
     database.write(insert)
@@ -63,7 +64,7 @@ def test_what_is_being_created_is_known_at_every_moment(database: Database) -> N
 
         def redeem(tx: sa.Connection, lb: LoadBalancer = lb) -> None:
             reservations.redeem(tx, lb.id)
-            tree.insert(tx, lb)
+            saving.insert(tx, lb)
 
         database.write(redeem)
         database.write(lambda tx, one=following: reservations.reserve(tx, one, None, NOW))  # type: ignore[misc]

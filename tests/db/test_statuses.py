@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from octavia.db import amphorae, explain, statuses, tree, work
+from octavia.db import amphorae, explain, reasons, statuses, work
 from octavia.db import tables as t
 from octavia.db.engine import Database
-from octavia.db.statuses import Reason
+from octavia.db.reasons import Reason
+from octavia.db.tree import loading, mapping, saving
 from octavia.domain.errors import Fenced
 from octavia.domain.statuses import OperatingStatus, ProvisioningStatus
 from octavia.domain.tree import HealthMonitor, LoadBalancer, MonitorType, Resource
@@ -56,7 +57,7 @@ def pending(*, members: int = 2) -> LoadBalancer:
 def test_older_objects_settle_while_newer_ones_are_pending(database: Database) -> None:
     lb = pending()
     first, second = (one.id for one in lb.pools[0].members)
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     settle(database, lb, 1)
     assert [provisioning(database, t.member, one) for one in (first, second)] == [
         "PENDING_UPDATE",
@@ -73,10 +74,10 @@ def test_older_objects_settle_while_newer_ones_are_pending(database: Database) -
 
 def test_what_is_live_is_remembered(database: Database) -> None:
     lb = pending()
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     database.write(lambda tx: statuses.observed(tx, lb.id, 3))
     with database.read() as tx:
-        found = tree.load(tx, lb.id)
+        found = loading.load(tx, lb.id)
     assert found is not None
     assert found.observed_generation == 3
 
@@ -84,9 +85,9 @@ def test_what_is_live_is_remembered(database: Database) -> None:
 def test_an_error_heals_straight_to_active(database: Database) -> None:
     lb = pending()
     first = lb.pools[0].members[0]
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     reason = Reason("REFUSED", "because")
-    database.write(lambda tx: statuses.fail(tx, "member", first.id, lb.id, reason, NOW))
+    database.write(lambda tx: statuses.fail(tx, mapping.MEMBER, first.id, lb.id, reason, NOW))
     assert provisioning(database, t.member, first.id) == "ERROR"
     settle(database, lb, 2)
     assert provisioning(database, t.member, first.id) == "ACTIVE"
@@ -95,9 +96,9 @@ def test_an_error_heals_straight_to_active(database: Database) -> None:
 def test_one_that_failed_does_not_settle_with_the_others(database: Database) -> None:
     lb = pending()
     first, second = (one.id for one in lb.pools[0].members)
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     reason = Reason("REFUSED", "because")
-    database.write(lambda tx: statuses.fail(tx, "member", first, lb.id, reason, NOW))
+    database.write(lambda tx: statuses.fail(tx, mapping.MEMBER, first, lb.id, reason, NOW))
     settle(database, lb, 3, failed=(first,))
     assert provisioning(database, t.member, first) == "ERROR"
     assert provisioning(database, t.member, second) == "ACTIVE"
@@ -115,8 +116,8 @@ def test_what_is_being_deleted_goes_when_it_is_not_rendered_any_more(database: D
     lb = lb.with_pool(replace(pool, members=(leaving(gone, status=status), stays)))
 
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, replace(lb, generation=2))
-        statuses.explain(tx, gone.id, lb.id, Reason("X", "x"), NOW)
+        saving.insert(tx, replace(lb, generation=2))
+        reasons.explain(tx, gone.id, lb.id, Reason("X", "x"), NOW)
         tx.execute(sa.insert(t.tags).values(resource_id=gone.id, tag="t"))
 
     database.write(insert)
@@ -136,10 +137,10 @@ def test_a_pool_takes_its_children_along_and_its_listener_stays(database: Databa
         id=uuid(5), type=MonitorType.TCP, delay=5, timeout=3, max_retries=2, created_at=NOW
     )
     lb = lb.with_pool(leaving(replace(lb.pools[0], health_monitor=monitor)))
-    database.write(lambda tx: tree.insert(tx, replace(lb, generation=2)))
+    database.write(lambda tx: saving.insert(tx, replace(lb, generation=2)))
     settle(database, lb, 2)
     with database.read() as tx:
-        found = tree.load(tx, lb.id)
+        found = loading.load(tx, lb.id)
     assert found is not None
     assert found.pools == ()
     assert found.listeners[0].default_pool_id is None
@@ -153,7 +154,7 @@ def test_a_listener_goes_with_its_networks_and_counters(database: Database) -> N
     lb = lb.with_listener(gone)
 
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, replace(lb, generation=2))
+        saving.insert(tx, replace(lb, generation=2))
         tx.execute(
             sa.insert(t.listener_statistics).values(
                 listener_id=gone.id,
@@ -171,7 +172,7 @@ def test_a_listener_goes_with_its_networks_and_counters(database: Database) -> N
     with database.read() as tx:
         for table in (t.listener, t.listener_cidr, t.sni, t.listener_statistics):
             assert tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 0, table.name
-        found = tree.load(tx, lb.id)
+        found = loading.load(tx, lb.id)
     assert found is not None
     assert len(found.pools) == 1
 
@@ -190,7 +191,7 @@ def test_a_monitor_watches_as_soon_as_it_is_live(database: Database, enabled: bo
     )
     lb = load_balancer()
     lb = lb.with_pool(replace(lb.pools[0], health_monitor=monitor))
-    database.write(lambda tx: tree.insert(tx, replace(lb, generation=2)))
+    database.write(lambda tx: saving.insert(tx, replace(lb, generation=2)))
     settle(database, lb, 2)
     with database.read() as tx:
         assert operating(tx, t.health_monitor, monitor.id) == shown
@@ -203,8 +204,8 @@ def test_settling_touches_no_other_load_balancer(database: Database) -> None:
     other = other.with_pool(replace(other.pools[0], members=(member,)))
 
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, mine)
-        tree.insert(tx, other)
+        saving.insert(tx, mine)
+        saving.insert(tx, other)
 
     database.write(insert)
     settle(database, mine, 3)
@@ -213,7 +214,7 @@ def test_settling_touches_no_other_load_balancer(database: Database) -> None:
 
 def test_past_its_deadline_everything_pending_is_in_error_with_a_reason(database: Database) -> None:
     lb = pending(members=3)
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     reason = Reason("NO_AMPHORA", "compute is full")
     database.write(lambda tx: statuses.fail_pending(tx, lb.id, reason, NOW, NOW + MINUTE))
     first, second, third = (one.id for one in lb.pools[0].members)
@@ -231,14 +232,14 @@ def test_past_its_deadline_everything_pending_is_in_error_with_a_reason(database
 
 def test_the_same_reason_again_counts_and_another_begins_anew(database: Database) -> None:
     lb = load_balancer()
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     said = [("A", "one"), ("A", "two"), ("B", "three")]
     found = []
     for number, (code, sentence) in enumerate(said):
         at = NOW + number * MINUTE
         reason = Reason(code, sentence)
         database.write(
-            lambda tx, reason=reason, at=at: statuses.explain(tx, lb.id, lb.id, reason, at)  # type: ignore[misc]
+            lambda tx, reason=reason, at=at: reasons.explain(tx, lb.id, lb.id, reason, at)  # type: ignore[misc]
         )
         with database.read() as tx:
             found.append(explain.reason_of(tx, lb.id))
@@ -254,10 +255,10 @@ def test_reasons_go_when_all_is_well_except_those_to_keep(database: Database) ->
     kept, gone = (one.id for one in lb.pools[0].members)
 
     def change(tx: sa.Connection) -> None:
-        tree.insert(tx, lb)
+        saving.insert(tx, lb)
         for one in (lb.id, kept, gone):
-            statuses.explain(tx, one, lb.id, Reason("X", "x"), NOW)
-        statuses.clear_reasons(tx, lb.id, keep=[kept])
+            reasons.explain(tx, one, lb.id, Reason("X", "x"), NOW)
+        reasons.clear(tx, lb.id, keep=[kept])
 
     database.write(change)
     with database.read() as tx:
@@ -271,7 +272,7 @@ def test_a_deleted_load_balancer_is_a_row_and_nothing_else(database: Database) -
     database.write(lambda tx: statuses.delete_load_balancer(tx, lb.id, NOW))
     assert provisioning(database, t.load_balancer, lb.id) == "DELETED"
     with database.read() as tx:
-        assert tree.load(tx, lb.id) is None
+        assert loading.load(tx, lb.id) is None
         for table in (t.listener, t.pool, t.member, t.tags, t.status_reason):
             assert tx.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() == 0, table.name
 
@@ -289,8 +290,8 @@ def test_measured_statuses_are_written_and_counted_for_every_kind(database: Data
     lb, other = load_balancer(1), load_balancer(2)
 
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, lb)
-        tree.insert(tx, other)
+        saving.insert(tx, lb)
+        saving.insert(tx, other)
 
     database.write(insert)
     wanted = {
@@ -310,7 +311,7 @@ def test_measured_statuses_are_written_and_counted_for_every_kind(database: Data
 
 def test_a_measured_status_of_what_is_gone_is_nobodys(database: Database) -> None:
     lb = load_balancer()
-    database.write(lambda tx: tree.insert(tx, lb))
+    database.write(lambda tx: saving.insert(tx, lb))
     gone = {("member", uuid(99)): OperatingStatus.ERROR, ("loadbalancer", uuid(98)): OperatingStatus.ERROR}
     database.write(lambda tx: statuses.write_operating(tx, gone))
     assert version(database, lb) == 0
@@ -323,7 +324,7 @@ def test_only_the_newest_lease_may_settle(database: Database) -> None:
     lb = pending()
 
     def insert(tx: sa.Connection) -> None:
-        tree.insert(tx, lb)
+        saving.insert(tx, lb)
         work.announce(tx, lb.id, NOW)
 
     database.write(insert)

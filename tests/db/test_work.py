@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from octavia.db import tables as t
-from octavia.db import tree, work
+from octavia.db import work
 from octavia.db.engine import Database
+from octavia.db.tree import loading, saving
 from octavia.db.work import Lease
 from octavia.domain.errors import Fenced
 from tests.fleet import NOW, load_balancer, uuid
@@ -26,7 +27,7 @@ def announced(database: Database) -> Callable[..., None]:
     def make(*numbers: int, at: datetime = NOW) -> None:
         def change(tx: sa.Connection) -> None:
             for index, number in enumerate(numbers):
-                tree.insert(tx, load_balancer(number, listeners=0))
+                saving.insert(tx, load_balancer(number, listeners=0))
                 work.announce(tx, uuid(number * 1000), at + index * SECOND)
 
         database.write(change)
@@ -277,7 +278,7 @@ def test_announcing_and_finishing_at_once_loses_nothing(
     for number in range(2, announcements + 2):
 
         def write(tx: sa.Connection, number: int = number) -> None:
-            tree.lock(tx, LB)
+            loading.lock(tx, LB)
             tx.execute(sa.update(t.load_balancer).values(generation=number))
             work.announce(tx, LB, NOW)
 

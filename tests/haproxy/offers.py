@@ -23,7 +23,7 @@ from octavia.api.schemas.types import JsonSchema, schema_of
 from octavia.api.settings import ApiSettings
 from octavia.db import tables as t
 from octavia.db.engine import Database, create_engine
-from octavia.db.tree import load
+from octavia.db.tree.loading import load
 from octavia.domain.tree import LoadBalancer, RuleType
 from tests.api.conftest import Api
 from tests.unit.dataplane.tls_samples import store

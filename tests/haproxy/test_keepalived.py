@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -81,8 +82,10 @@ class Host:
     def stop(self) -> None:
         """Without a word to the peer, as a host dies."""
         assert self.keepalived is not None
-        for name in ("k.pid", "vrrp.pid"):
-            os.kill(int((self.base / name).read_text()), 9)
+        parent, vrrp = (int((self.base / name).read_text()) for name in ("k.pid", "vrrp.pid"))
+        # Its parent's death would have it say goodbye, and its own would have the parent start another.
+        for pid, number in ((parent, signal.SIGSTOP), (vrrp, signal.SIGKILL), (parent, signal.SIGKILL)):
+            os.kill(pid, number)
         self.keepalived.wait(timeout=10)
         self.keepalived = None
 

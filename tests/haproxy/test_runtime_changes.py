@@ -32,6 +32,7 @@ from octavia.domain.tree import (
     Protocol,
     SessionPersistence,
 )
+from tests import luck
 from tests.haproxy.live import (
     Haproxy,
     directory,
@@ -57,6 +58,7 @@ from tests.unit.dataplane.samples import (
 
 pytestmark = [pytest.mark.haproxy, needs_haproxy, needs_root]
 
+SEED = luck.seed("OCTAVIA_RUNTIME_SEED")
 BACKEND = f"{pool_id(1)}:{listener_id(1)}"
 SESSION = SessionPersistence
 CALM = monitor(delay=60, max_retries=2, max_retries_down=2)  # one probe, at the beginning
@@ -172,7 +174,8 @@ def random_members(rng: random.Random) -> tuple[Member, ...]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_runtime_changes_equal_a_reload(kind: str, base: Path) -> None:
-    rng = random.Random(kind)
+    print(f"OCTAVIA_RUNTIME_SEED={SEED}")  # noqa: T201 - shown when a test fails
+    rng = random.Random(f"{kind} {SEED}")
     history = [with_members(KINDS[kind], *random_members(rng)) for _ in range(5)]
     with directory() as fresh, running(rendered(history[0], base).text, base) as haproxy:
         before = parse_info(haproxy.ask("show info"))["Pid"]

@@ -11,6 +11,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -214,6 +215,13 @@ loadbalancer_topology = {topology}
     def _in_own_netns(self) -> bool:
         return os.readlink(f"/proc/{self.pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
+    def beat_every(self, seconds: float) -> None:
+        """Another interval of heartbeats from now on."""
+        options = re.sub(
+            "heartbeat_interval = .*", f"heartbeat_interval = {seconds}", self.config.read_text()
+        )
+        assert self.lab.driver.update_agent_configuration(self.amphora, options.encode(), fence=1)
+
     def await_listening(self) -> float:
         """Seconds from its start until it accepts connections."""
 
@@ -302,6 +310,7 @@ class Lab:
         (directory / "client.pem").write_bytes(self.authority.bundle("controller"))
         self.amphorae: list[AgentProcess] = []
         self.heartbeats: list[tuple[str, Heartbeat]] = []
+        self.finish = threading.Event()
         self._servers: list[socketserver.BaseServer] = []
         self._closers: list[Callable[[], object]] = []
 
@@ -356,10 +365,10 @@ class Lab:
         return one
 
     def member(self, number: int) -> tuple[str, int]:
-        """A web server that says its number; the first byte of a body at ``/slow`` takes a second."""
+        """A web server that says its number, at ``/slow`` once ``finish`` is set."""
         address = f"10.88.0.{200 + number}"
         ip("addr", "add", f"{address}/24", "dev", "vip")
-        server = _MemberServer((address, 8080), _member_handler(str(number)))
+        server = _MemberServer((address, 8080), _member_handler(str(number), self.finish))
         self._servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return address, 8080
@@ -392,12 +401,13 @@ class Lab:
 
     @contextlib.contextmanager
     def load(self) -> Iterator[dict[str, Any]]:
-        """Two clients that ask without a pause; afterwards the counts, and each failure."""
-        result: dict[str, Any] = {"ok": 0, "failures": [], "by": {}}
+        """Two clients that ask without a pause: what each has begun, and the counts, and each failure."""
+        result: dict[str, Any] = {"begun": [0, 0], "ok": 0, "failures": [], "by": {}}
         stop = threading.Event()
 
-        def ask() -> None:
+        def ask(me: int) -> None:
             while not stop.is_set():
+                result["begun"][me] += 1
                 try:
                     who = self.get()
                     result["ok"] += 1
@@ -406,7 +416,7 @@ class Lab:
                 except (OSError, http.client.HTTPException, AssertionError) as error:
                     result["failures"].append(repr(error))
 
-        threads = [threading.Thread(target=ask) for _ in range(2)]
+        threads = [threading.Thread(target=ask, args=(me,)) for me in range(2)]
         for thread in threads:
             thread.start()
         try:
@@ -452,7 +462,7 @@ class _MemberServer(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-def _member_handler(name: str) -> type[socketserver.BaseRequestHandler]:
+def _member_handler(name: str, finish: threading.Event) -> type[socketserver.BaseRequestHandler]:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             with contextlib.suppress(ConnectionError):  # HAProxy resets connections after its checks
@@ -467,7 +477,7 @@ def _member_handler(name: str) -> type[socketserver.BaseRequestHandler]:
                         return
                     head += line
                 if b" /slow " in head.partition(b"\r\n")[0]:
-                    time.sleep(1)
+                    finish.wait(60)
                 body = name.encode()
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 

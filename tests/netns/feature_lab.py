@@ -205,10 +205,7 @@ class World:
         plug = replace(self.amphora.plug, additional=((VIP_6, _subnet("s6", "2001:db8:88::/64", CLIENT_6)),))
         assert lab.driver.plug_vip(self.amphora.amphora, plug, fence=1) == "eth1"
         self._elsewhere()
-        quicker = self.amphora.config.read_text().replace(
-            "heartbeat_interval = 3", "heartbeat_interval = 0.5"
-        )
-        assert lab.driver.update_agent_configuration(self.amphora.amphora, quicker.encode(), fence=1)
+        self.amphora.beat_every(0.5)
 
     def _elsewhere(self) -> None:
         """A network of members, where the amphora gets a leg of both families."""

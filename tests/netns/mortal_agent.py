@@ -2,15 +2,18 @@
 """The world of an agent that is killed: PID 1 of it, what systemd would be there, and agents that start fast.
 
 Run as a script, in network, mount and PID namespaces of its own. Each line on standard input is an order and
-the answer a line: ``{"start": CONFIG_FILE}`` forks an agent (its pid), ``{"wait": PID}`` buries it (its
-status).
-An agent is a fork of a process that has imported everything. It dies by SIGKILL before the n-th thing that it
+the answer a line: ``{"start": CONFIG_FILE, "first": BOOLEAN}`` forks an agent (its pid), ``{"kill": PID}``
+kills it, ``{"wait": PID}`` buries it (its exit code). An agent that is ``first`` is PID 1 of a namespace
+below, with a /run that is empty: its end is a reboot of the amphora.
+
+An agent is a fork of a process that has imported everything. It ends at once before the n-th thing that it
 does to the world outside of its memory, once the test has written n into the counter: files that it opens to
 write, renames or removes, programs that it starts, sockets that it connects to. A hook of the interpreter
 sees them (PEP 578), so nothing has to be marked in the agent, and what is new is found by itself. What it
 does there is not here: see :mod:`tests.netns.test_agent_kills`.
 """
 
+import ctypes
 import json
 import mmap
 import os
@@ -28,6 +31,9 @@ EVENTS: Final = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "subprocess.Popen", "os.symlink"}
 )
 COUNTER_BYTES: Final = 4096
+KILLED: Final = 99  # exit code
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWPID: Final = 0x20000000
 MOST_REPEATED: Final = 6  # of the same in a row: whoever waits for something asks often
 SYSTEMCTL: Final = """\
 #!/bin/bash
@@ -38,9 +44,12 @@ echo "$rest"
 exit "$code"
 """
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 
 def main() -> None:
     import octavia.amphora_agent.agent
+    import octavia.amphora_agent.children
     import octavia.amphora_agent.handlers
     import octavia.amphora_agent.server
     import octavia.amphora_agent.systemd
@@ -54,12 +63,40 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "start" in order:
-            pid = os.fork()
+            pid = _fork(first=order["first"])
             if pid == 0:
-                _become_agent(order["start"], directory)
+                _become_agent(order["start"], directory, first=order["first"])
             _say(pid)
+        elif "kill" in order:
+            os.kill(order["kill"], signal.SIGKILL)
+            _say(order["kill"])
         else:
-            _say(os.waitpid(order["wait"], 0)[1])
+            _say(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]))
+
+
+def _fork(*, first: bool) -> int:
+    if not first:
+        return os.fork()
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        _check(_libc.unshare(CLONE_NEWPID))
+        pid = os.fork()
+        if pid:
+            _check(_libc.setns(ours, CLONE_NEWPID))  # a namespace has one PID 1 and no other
+        return pid
+    finally:
+        os.close(ours)
+
+
+def _reboot() -> None:
+    _check(_libc.unshare(CLONE_NEWNS))
+    for what, where in (("proc", "/proc"), ("tmpfs", "/run")):
+        _check(_libc.mount(what.encode(), where.encode(), what.encode(), 0, None))
+
+
+def _check(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _say(answer: object) -> None:
@@ -140,9 +177,11 @@ class Systemd:
         return "0"
 
 
-def _become_agent(config: str, directory: Path) -> None:
+def _become_agent(config: str, directory: Path, *, first: bool) -> None:
     code = 70
     try:
+        if first:
+            _reboot()
         log = os.open(directory / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
@@ -196,12 +235,13 @@ class _Mortal:
         self._counter[:8] = (left - 1).to_bytes(8, "little")
         self._counter[8:] = said.ljust(COUNTER_BYTES - 8)
         if left == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(KILLED)  # as SIGKILL does it, which PID 1 cannot send to itself
 
 
 def _touches_the_world(event: str, arguments: tuple[Any, ...]) -> bool:
-    if event == "open":  # what is replaced in one step is counted when it is
-        return isinstance(arguments[0], str) and str(arguments[1])[:1] in ("w", "a", "x")
+    if event == "open":  # what is replaced in one step is counted when it is; each start sets all sysctls
+        path, how = arguments[0], str(arguments[1])[:1]
+        return isinstance(path, str) and how in ("w", "a", "x") and not path.startswith("/proc/sys/")
     if event == "socket.connect":
         return isinstance(arguments[1], str)
     if event in ("os.mkdir", "os.remove", "shutil.rmtree"):  # of what is there already, or is not

@@ -17,7 +17,7 @@ from octavia.dataplane.haproxy.reload import Cause
 from octavia.domain.tree import L7Action, Protocol
 from octavia.drivers.certificates.tenant_memory import MemoryTenantCertificates
 from tests import pki
-from tests.netns.agent_lab import CLIENT, VIP, needs_haproxy, needs_root
+from tests.netns.agent_lab import CLIENT, VIP, eventually, needs_haproxy, needs_root
 from tests.netns.feature_lab import (
     CLIENT_6,
     ELSEWHERE,
@@ -59,13 +59,16 @@ def test_a_prometheus_listener_tells_the_documented_metrics_of_its_load_balancer
     world.serve(listener(1), metrics(2), pools=(plain(world),))
     for _ in range(3):
         assert ask(81).status == 200
+    counted = f'octavia_listener_http_responses_total{{listener="{listener_id(1)}",code="2xx"}} 3'
+    # HAProxy counts an answer a moment after its client has it.
+    assert eventually(lambda: counted in ask(82, "/metrics").body.splitlines(), within=20)
     answer = ask(82, "/metrics")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4"
     lines = answer.body.splitlines()
     backend = f"{pool_id(1)}:{listener_id(1)}"
     member = world.lb.pools[0].members[0].id
-    assert f'octavia_listener_http_responses_total{{listener="{listener_id(1)}",code="2xx"}} 3' in lines
+    assert counted in lines
     assert f'octavia_pool_active_members{{pool="{backend}"}} 1' in lines
     assert f'octavia_member_weight{{pool="{backend}",member="{member}"}} 1' in lines
     names = {line.split("{")[0].split(" ")[0] for line in lines if not line.startswith("#")}

@@ -110,9 +110,14 @@ def _pair() -> Iterator[Pair]:
 
 
 def test_sessions_of_every_kind_survive_the_death_of_the_amphora(pair: Pair) -> None:
-    assert eventually(pair.owner, within=10)
-    owner = pair.owner()
-    assert owner is not None
+    found: list[AgentProcess] = []
+
+    def is_owned() -> bool:
+        found[:] = [owner] if (owner := pair.owner()) else []
+        return bool(found)
+
+    assert eventually(is_owned, within=20)
+    (owner,) = found
     (standby,) = [one for one in pair.both if one is not owner]
     by_source = {source: ask(81, source=source).member for source in SOURCES}
     assert set(by_source.values()) == {"1", "2"}
@@ -127,7 +132,7 @@ def test_sessions_of_every_kind_survive_the_death_of_the_amphora(pair: Pair) -> 
     assert eventually(lambda: pair.remembered(standby, 3) == len(by_application), within=20)
     owner.kill()
     state = pair.lab.driver.info
-    assert eventually(lambda: state(standby.amphora).vrrp_state == "MASTER", within=10)
+    assert eventually(lambda: state(standby.amphora).vrrp_state == "MASTER", within=20)
     assert {source: ask(81, source=source).member for source in SOURCES} == by_source
     for port, cookies in ((82, by_cookie), (83, by_application)):
         for cookie, chosen in cookies.items():

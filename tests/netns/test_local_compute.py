@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,7 +38,9 @@ from tests.unit.drivers.compute_contract import ComputeContract, a_spec
 
 pytestmark = pytest.mark.netns
 
-SLEEP = ("/bin/sleep", "86399.5")
+# Whoever runs these tests at the same time has processes of his own.
+SECONDS = f"86399.{os.getpid():08d}"
+SLEEP = ("/bin/sleep", SECONDS)
 SERVER = """
 import os, socket, sys
 print("pid", os.getpid(), "host", socket.gethostname(), flush=True)
@@ -91,7 +94,7 @@ def test_the_host_reaches_an_amphora_and_an_amphora_the_host(world: LocalWorld) 
     assert f"pid 1 host amphora-{server.amphora_id}" in world.output(server.compute_id)
 
 
-LOOK = """
+LOOK = f"""
 set -e
 cat /etc/octavia/certs/server.pem; stat -c '%a %U' /etc/octavia/certs/server.pem
 head -c 5 /etc/passwd; echo
@@ -105,17 +108,17 @@ echo interfaces $(ls /sys/class/net)
 echo links $(ip -br link | cut -d' ' -f1)
 echo processes $(ls -d /proc/[0-9]* | wc -l)
 echo looked
-exec sleep 86399.5
+exec sleep {SECONDS}
 """
 
 
 def test_an_amphora_sees_its_files_and_changes_nothing_of_the_host(world: LocalWorld) -> None:
     def host() -> object:
+        """What the amphora would change; others may change more of /run and of the mounts meanwhile."""
+        mounts = [line.split()[:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
         return (
-            sorted(os.listdir("/etc")),
-            sorted(os.listdir("/run")),
-            sorted(os.listdir("/mnt")),
-            Path("/proc/self/mounts").read_text(),
+            [Path(name).exists() for name in ("/etc/only-here", "/run/only-here", "/run/amphora/kept")],
+            [each for each in mounts if re.fullmatch(r"/(etc/.*|run/amphora.*|[^/]*)", each[1])],
             socket.gethostname(),
         )
 
@@ -170,7 +173,7 @@ exec chroot {root} /usr/bin/env PYTHONPATH={os.getcwd()} {sys.executable} -c '
 from pathlib import Path
 from tests.netns.local_world import a_world, eventually
 from tests.unit.drivers.compute_contract import a_spec
-show = "cat /etc/octavia/certs/server.pem; echo seen; exec sleep 86399.5"
+show = "cat /etc/octavia/certs/server.pem; echo seen; exec sleep {SECONDS}"
 world = a_world(Path("/tmp/state"), ("/bin/sh", "-c", show))
 world.network.ensure()
 server = world.compute.create(a_spec())
@@ -239,12 +242,13 @@ def test_an_amphora_outlives_its_controller_and_is_found_again(world: LocalWorld
 
 
 def test_killing_process_1_takes_down_everything_in_it(world: LocalWorld) -> None:
-    compute = running(world, ("/bin/sh", "-c", "sleep 86398.5 & echo started; wait"))
+    child = SECONDS.replace("86399", "86398")
+    compute = running(world, ("/bin/sh", "-c", f"sleep {child} & echo started; wait"))
     server = compute.create(a_spec())
     assert eventually(lambda: "started" in world.output(server.compute_id))
-    assert len(processes_naming("86398.5")) >= 1
+    assert len(processes_naming(child)) >= 1
     compute.delete(server.compute_id)
-    assert processes_naming("86398.5") == []
+    assert processes_naming(child) == []
 
 
 def test_an_amphora_that_ended_is_in_error_with_its_last_words(world: LocalWorld) -> None:
@@ -388,7 +392,7 @@ def test_a_create_killed_anywhere_is_finished_by_the_next(world: LocalWorld) -> 
     def check() -> None:
         assert world.compute.create(spec).status is ServerStatus.ACTIVE
         # One that waited for a word from its dead controller may still be on its way out.
-        assert eventually(lambda: len(processes_naming("86399.5")) == 1)
+        assert eventually(lambda: len(processes_naming(SECONDS)) == 1)
         assert len(world.pairs()) == 1
         world.compute.delete(spec.amphora_id)
         assert nothing_is_left(world, spec.amphora_id)
@@ -441,7 +445,7 @@ def nothing_is_left(world: LocalWorld, amphora_id: str) -> bool:
     gone = not world.process(amphora_id).directory.exists()
     booked = [port.name for port in world.network.list_ports() if amphora_id in port.name]
     # A launcher whose controller died notices it by itself, soon.
-    silent = eventually(lambda: not processes_naming(amphora_id) and not processes_naming("86399.5"))
+    silent = eventually(lambda: not processes_naming(amphora_id) and not processes_naming(SECONDS))
     return gone and booked == [] and world.pairs() == [] and silent and world.compute.sweep() == []
 
 

@@ -76,7 +76,7 @@ def everything() -> str:
     """Links, addresses and routes; without the carrier, which comes and goes by itself."""
     views = ("-br link", "-br -4 address", "-4 route", "-6 route show scope global")
     text = "\n".join(run(f"ip {view}") for view in views)
-    return re.sub(r" linkdown|NO-CARRIER,|,LOWER_UP|\b(UP|DOWN|UNKNOWN) +", "", text)
+    return re.sub(r" linkdown|NO-CARRIER,|,LOWER_UP|\b(UP|DOWN|LOWERLAYERDOWN|UNKNOWN) +", "", text)
 
 
 def test_bringing_up_twice_is_bringing_up_once(network: LocalNetwork) -> None:

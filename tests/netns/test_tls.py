@@ -72,7 +72,7 @@ def test_clients_get_the_certificate_of_the_server_that_they_ask_for(lab: Lab, w
     wild = world.ca.issue("*.wild.example.org")
     world.keep(**issued, wild=wild)
     world.serve(site(sni_container_refs=("shop", "blog", "wild")), plain_pool(lab))
-    assert eventually(lambda: world.get()[0] == 200, within=5)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
     assert world.certificate(SITE) == issued["site"].serial
     assert world.certificate(SHOP) == issued["shop"].serial
     assert world.certificate(BLOG) == issued["blog"].serial
@@ -281,7 +281,7 @@ def test_certificates_are_renewed_under_load_without_a_reload_and_without_a_fail
     back = plain_pool(lab)
     served = site(sni_container_refs=("shop",))
     world.serve(served, back)
-    assert eventually(lambda: world.get()[0] == 200, within=5)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
     before = world.amphora.worker()
     with world.load(SITE, SHOP) as result:
         for number in range(12):
@@ -301,7 +301,7 @@ def test_certificates_are_renewed_under_load_without_a_reload_and_without_a_fail
 def test_new_connections_survive_a_reload(lab: Lab, world: Site) -> None:
     back = plain_pool(lab)
     world.serve(site(), back)
-    assert eventually(lambda: world.get()[0] == 200, within=5)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
     before = world.amphora.worker()
     context = world.context()
     for number in range(3):
@@ -335,7 +335,7 @@ def test_what_was_renewed_at_runtime_survives_haproxy_and_nothing_else_is_left(l
     world.amphora.kill()
     world.amphora.start(with_vip=True)
     world.amphora.await_listening()
-    assert eventually(lambda: admitted(world, None), within=10)
+    assert eventually(lambda: admitted(world, None), within=20)
     assert world.certificate(SITE) == renewed.serial
 
 
@@ -381,7 +381,7 @@ def test_members_are_talked_to_over_tls_and_checked(lab: Lab, world: Site) -> No
         members=(secured_member(server),),
     )
     world.serve(site(), back)
-    assert eventually(lambda: world.get()[0] == 200, within=10)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
     seen = json.loads(world.get()[2])
     assert seen == {"alpn": "http/1.1", "version": "TLSv1.3", "client": "the load balancer"}
     before = world.amphora.worker()
@@ -391,9 +391,9 @@ def test_members_are_talked_to_over_tls_and_checked(lab: Lab, world: Site) -> No
     server.show(shown)
     world.keep(none=inside.revoke(shown))
     assert world.serve(site(), back).reload_reason is None
-    assert eventually(lambda: world.get()[0] == 503, within=10)
+    assert eventually(lambda: world.get()[0] == 503, within=20)
     server.show(inside.issue(SITE))
-    assert eventually(lambda: world.get()[0] == 200, within=10)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
     assert world.amphora.worker() == before
 
 
@@ -406,10 +406,10 @@ def test_a_member_of_another_ca_is_down(lab: Lab, world: Site) -> None:
     world.serve(site(), verified)
     assert world.get()[0] == 503
     world.serve(site(), replace(verified, health_monitor=watched))
-    assert eventually(lambda: ",DOWN," in world.amphora.ask_haproxy("show stat -1 4 -1"), within=10)
+    assert eventually(lambda: ",DOWN," in world.amphora.ask_haproxy("show stat -1 4 -1"), within=20)
     # Without a CA nobody checks.
     world.serve(site(), secure_pool(members=members, health_monitor=watched))
-    assert eventually(lambda: world.get()[0] == 200, within=10)
+    assert eventually(lambda: world.get()[0] == 200, within=20)
 
 
 def test_a_member_with_another_name_gets_no_requests(lab: Lab, world: Site) -> None:
@@ -418,7 +418,7 @@ def test_a_member_with_another_name_gets_no_requests(lab: Lab, world: Site) -> N
     world.keep(inside=inside.pem, shop=world.ca.issue(SHOP))
     back = secure_pool(ca_tls_container_ref="inside", members=(secured_member(server),))
     world.serve(site(sni_container_refs=("shop",)), back)
-    assert eventually(lambda: world.get(SITE)[0] == 200, within=5)
+    assert eventually(lambda: world.get(SITE)[0] == 200, within=20)
     assert world.get(SHOP)[0] == 503
 
 
@@ -428,11 +428,11 @@ def test_members_are_spoken_to_in_http_2_where_they_can(lab: Lab, world: Site) -
         members = (member(1, address=address, protocol_port=port),)
         back = secure_pool(members=members, health_monitor=watched, alpn_protocols=("h2", "http/1.1"))
         world.serve(site(), back)
-        assert eventually(lambda: world.get()[0] == 200, within=10)
+        assert eventually(lambda: world.get()[0] == 200, within=20)
         assert world.get()[2] == "2.0"
         assert ",UP," in world.amphora.ask_haproxy("show stat -1 4 -1")
         world.serve(site(), replace(back, alpn_protocols=("http/1.1",)))
-        assert eventually(lambda: world.get()[2] == "1.1", within=10)
+        assert eventually(lambda: world.get()[2] == "1.1", within=20)
 
 
 @pytest.mark.parametrize("type_", [MonitorType.HTTPS, MonitorType.TLS_HELLO])
@@ -448,7 +448,7 @@ def test_monitors_over_tls_see_who_speaks_it(type_: MonitorType, lab: Lab, world
         return {row[1]: row[17] for row in rows if len(row) > 17}
 
     wanted = {member(1).id: "UP", member(2).id: "DOWN"}
-    assert eventually(lambda: {key: states().get(key) for key in wanted} == wanted, within=10), states()
+    assert eventually(lambda: {key: states().get(key) for key in wanted} == wanted, within=20), states()
 
 
 def test_a_controller_without_our_extensions_brings_certificates_too(lab: Lab, world: Site) -> None:

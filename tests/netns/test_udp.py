@@ -114,7 +114,7 @@ def test_a_member_of_weight_0_finishes_what_it_has(world: World) -> None:
         push(world.lab, world.amphora, lb)
         assert asked(old) == "1"
         assert asks(5) == {"2": 5}
-        assert eventually(lambda: statuses(world).get(members[0].id) == "DRAIN", within=5)
+        assert eventually(lambda: statuses(world).get(members[0].id) == "DRAIN", within=20)
         lb = with_members(lb, replace(members[0], weight=0))
         push(world.lab, world.amphora, lb)
         assert asked(old) == "1"
@@ -124,7 +124,7 @@ def test_a_member_of_weight_0_finishes_what_it_has(world: World) -> None:
             world.lab, world.amphora, with_members(lb, replace(members[0], admin_state_up=False), members[1])
         )
         assert asked(old) == "2"
-        assert eventually(lambda: statuses(world).get(members[0].id) == "MAINT", within=5)
+        assert eventually(lambda: statuses(world).get(members[0].id) == "MAINT", within=20)
 
 
 def test_backups_serve_only_when_nobody_else_does(world: World) -> None:
@@ -144,7 +144,7 @@ def test_a_member_that_nobody_listens_at_goes_down_and_comes_back(world: World) 
         flows = [stack.enter_context(client()) for _ in range(4)]
         assert {asked(flow) for flow in flows} == {"1", "2"}
         world.servers.stop(1)
-        assert eventually(lambda: statuses(world).get(members[0].id) == "DOWN", within=10)
+        assert eventually(lambda: statuses(world).get(members[0].id) == "DOWN", within=20)
         assert statuses(world)[members[1].id] == "UP"
         assert {asked(flow) for flow in flows} == {"2"}
         world.servers.stop(2)
@@ -158,12 +158,12 @@ def test_a_member_that_nobody_listens_at_goes_down_and_comes_back(world: World) 
                     return statuses(world).get(members[1].id) == "DOWN"
             return False
 
-        assert eventually(refused, within=10)
+        assert eventually(refused, within=20)
         report = world.lab.latest(world.amphora)
         assert report
         assert report.pools[0].status == "DOWN"
         world.servers.start(1)
-        assert eventually(lambda: statuses(world).get(members[0].id) == "UP", within=10)
+        assert eventually(lambda: statuses(world).get(members[0].id) == "UP", within=20)
         # A client that has asked all the time with one port is served again: it was never remembered.
         assert asks(2) == {"1": 2}
         assert {asked(flow) for flow in flows} == {"1"}
@@ -200,14 +200,14 @@ def test_members_can_be_asked_over_tcp_at_another_port(world: World, type_: Moni
         check = monitor(type_, expected_codes="200-204", **(more if type_ is MonitorType.HTTP else {}))
         push(world.lab, world.amphora, tree(world.lab, *members, health_monitor=check))
         wanted = {members[0].id: "DOWN", members[1].id: "UP"}
-        assert eventually(lambda: statuses(world) == wanted, within=10)
+        assert eventually(lambda: statuses(world) == wanted, within=20)
         assert asks(4) == {"2": 4}
     finally:
         server.shutdown()
         server.server_close()
     if type_ is MonitorType.HTTP:
         assert set(seen) == {"HTTP/1.1 /health?deep=1 well.example"}
-    assert eventually(lambda: statuses(world).get(members[1].id) == "DOWN", within=10)
+    assert eventually(lambda: statuses(world).get(members[1].id) == "DOWN", within=20)
 
 
 def sources(count: int) -> list[str]:
@@ -221,7 +221,7 @@ def test_a_source_keeps_its_member_and_a_lost_member_moves_only_its_own(world: W
     members = [member(world.servers.start(number)) for number in (1, 2, 3)]
     lb = tree(world.lab, *members, lb_algorithm=Algorithm.SOURCE_IP)
     push(world.lab, world.amphora, lb)
-    clients = sources(24)
+    clients = sources(48)  # so many that each member has some, whatever its id
     before = {source: ask(source) for source in clients}
     assert set(before.values()) == {"1", "2", "3"}
     assert {source: ask(source) for source in clients} == before
@@ -317,7 +317,7 @@ def test_statistics_are_counted_and_survive_changes(world: World) -> None:
             )
 
         # Four questions of 8 bytes with 28 bytes of headers.
-        assert eventually(lambda: totals() == (2, 4 * 36, 1, 2), within=10), totals()
+        assert eventually(lambda: totals() == (2, 4 * 36, 1, 2), within=20), totals()
         report = world.lab.latest(world.amphora)
         assert report
         assert report.pools[0].pool_id == POOL_ID
@@ -337,10 +337,10 @@ def test_a_reboot_brings_listeners_back_before_any_controller_speaks(world: Worl
     world.amphora.kill()  # the agent is PID 1: its namespaces end with it
     world.amphora.start(with_vip=True)
     world.amphora.await_listening()
-    assert eventually(answered, within=10)
+    assert eventually(answered, within=20)
     assert asks(4) == {"1": 2, "2": 2}
     world.servers.stop(2)
-    assert eventually(lambda: statuses(world).get(members[1].id) == "DOWN", within=10)
+    assert eventually(lambda: statuses(world).get(members[1].id) == "DOWN", within=20)
     assert asks(4) == {"1": 4}
 
 
@@ -364,7 +364,7 @@ def test_http_beside_it_is_served_and_not_tracked(world: World) -> None:
     lb = tree(lab, member(world.servers.start(1)))
     lb = replace(lb, listeners=(*lb.listeners, Listener(id="web", protocol=Protocol.HTTP, protocol_port=80)))
     push(lab, amphora, lb, haproxy=haproxy_config(amphora, web))
-    assert eventually(lab.answers, within=5)
+    assert eventually(lab.answers, within=20)
     assert ask() == "1"
     with contextlib.closing(http.client.HTTPConnection(VIP, 80, timeout=2)) as kept:
 
@@ -383,7 +383,7 @@ def test_http_beside_it_is_served_and_not_tracked(world: World) -> None:
     assert ask() == "1"
     report = lab.latest(amphora)
     assert report
-    assert eventually(lambda: (beat := lab.latest(amphora)) and len(beat.listeners) == 2, within=5)
+    assert eventually(lambda: (beat := lab.latest(amphora)) and len(beat.listeners) == 2, within=20)
 
 
 def test_changes_under_load_lose_no_question(world: World) -> None:

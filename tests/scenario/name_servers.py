@@ -22,7 +22,7 @@ def name_server(name: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            assert eventually(lambda: who_answers("127.0.0.1", port) == name, within=20)
+            assert eventually(lambda: who_answers("127.0.0.1", port) == name, within=60)
             yield process
         finally:
             process.kill()

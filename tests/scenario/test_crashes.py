@@ -111,9 +111,9 @@ def town() -> Iterator[Town]:
         town.check()
         vip = machine.get(f"/loadbalancers/{town.bystander.id}")["loadbalancer"]["vip_address"]
         with Probe(vip, 80) as town.probe:
-            assert town.probe.wait_for_answers(0, count=10, timeout_seconds=10)
+            assert town.probe.wait_for_answers(0, count=10, timeout_seconds=60)
             yield town
-            assert town.probe.wait_for_answers(time.monotonic(), count=10, timeout_seconds=10)
+            assert town.probe.wait_for_answers(time.monotonic(), count=10, timeout_seconds=60)
 
 
 # --- at every fail-point ----------------------------------------------------------------------
@@ -383,21 +383,32 @@ class Mixture:
             return "remove", lambda: self._tenant.remove_member(account, port)
         return "add", lambda: self._tenant.add_member(account, port, weight)
 
-    def until_killed(self, after_seconds: float) -> None:
-        """Go on until the controller, which has just been launched, is killed."""
+    def until_killed(self, after_seconds: float, *, busy: bool) -> None:
+        """Go on until the controller, which has just been launched, is killed.
+
+        :param busy: so long after its first operation; else after its launch, which on a slow machine it
+            has not got over by then.
+        """
         controller = self._town.machine.controller
         assert controller
         killer = threading.Timer(after_seconds, controller.kill)
-        killer.start()
+        if not busy:
+            killer.start()
         try:
             with suppress(httpx.TransportError):
                 if self._town.machine.await_api():
                     check_promises(self._town.machine, self._tenant.accounts.values())
+                    if busy:
+                        self._tenant.forget_deleted()
+                        self.go_on()
+                        killer.start()
                     while not self._in_doubt():
                         self._tenant.forget_deleted()
                         self.go_on()
                         time.sleep(self._chance.expovariate(1 / 0.05))
         finally:
+            if killer.ident is None:
+                killer.start()
             killer.join()
         assert controller.ended()
 
@@ -413,7 +424,7 @@ def test_nothing_is_lost_or_left_by_kills_at_random_moments(town: Town) -> None:
     while kills < RANDOM_KILLS if RANDOM_KILLS else time.monotonic() - began < RANDOM_SECONDS:
         town.configure(chance.choice(["SINGLE", "ACTIVE_STANDBY"]))
         town.launch()
-        mixture.until_killed(chance.uniform(0.2, 2.5))
+        mixture.until_killed(chance.uniform(0.2, 2.5), busy=kills % 2 == 0)
         kills += 1
         town.check_bystander()
         if kills % 10 == 0:
@@ -422,7 +433,7 @@ def test_nothing_is_lost_or_left_by_kills_at_random_moments(town: Town) -> None:
     town.restart()
     slowest = max(slowest, town.check())
     say(f"{kills} kills during {dict(mixture.done)}, slowest recovery {slowest:.1f} s")
-    assert mixture.done.total() > kills / 2
+    assert mixture.done.total() >= kills / 2
     for account in list(town.tenant.accounts.values()):
         if account is not town.bystander:
             town.tenant.delete(account)
@@ -456,7 +467,7 @@ def test_an_idle_controller_can_be_killed_and_started_again(town: Town, subject:
     amphorae = amphorae_of(town.machine, str(subject.account.id))
     assert town.machine.controller
     town.machine.controller.kill()
-    assert town.probe.wait_for_answers(time.monotonic(), count=100, timeout_seconds=10)
+    assert town.probe.wait_for_answers(time.monotonic(), count=100, timeout_seconds=60)
     town.machine.start(preloaded=False)
     town.check()
     assert amphorae_of(town.machine, str(subject.account.id)) == amphorae, "adopted, not built again"

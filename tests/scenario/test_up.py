@@ -168,11 +168,11 @@ def test_the_client_sees_the_load_balancer_and_everything_in_it(machine: Machine
 def test_a_member_can_be_drained_through_the_client(machine: Machine) -> None:
     address = vip(machine)
     machine.openstack_plainly("loadbalancer", "member", "set", "--weight", "0", "demo-pool", "web-1")
-    assert eventually(lambda: {machine.answer(address) for _ in range(4)} == {"hello from web-2"}, within=10)
+    assert eventually(lambda: {machine.answer(address) for _ in range(4)} == {"hello from web-2"}, within=60)
     machine.openstack_plainly("loadbalancer", "member", "set", "--weight", "1", "demo-pool", "web-1")
     assert eventually(
         lambda: {machine.answer(address) for _ in range(4)} == {"hello from web-1", "hello from web-2"},
-        within=10,
+        within=60,
     )
 
 
@@ -217,7 +217,7 @@ def test_traffic_does_not_need_the_controller(machine: Machine) -> None:
     address = vip(machine)
     amphorae = machine.openstack("loadbalancer", "amphora", "list")
     os.kill(machine.controller(), signal.SIGKILL)
-    assert eventually(lambda: "does not run" in machine.standalone("status").stdout, within=10)
+    assert eventually(lambda: "does not run" in machine.standalone("status").stdout, within=60)
     assert all(machine.answer(address) for _ in range(10))
     done = machine.standalone("up", "--no-demo")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from octavia.db import amphorae, explain, quotas, tree
+from octavia.db import amphorae, explain, quotas
+from octavia.db.tree import loading
 from octavia.domain.errors import QuotaMet
 from octavia.domain.statuses import NEXT, NEXT_AMPHORA, AmphoraStatus, OperatingStatus, ProvisioningStatus
 from octavia.domain.tree import Amphora, LoadBalancer, Member, Resource
@@ -316,7 +317,7 @@ class Peace:
         stopped = self._ledger.restored and len(orphans) > _STRANGE
         with self._controller.database.look() as tx:
             for lb_id in ids:
-                lb = tree.load(tx, lb_id)
+                lb = loading.load(tx, lb_id)
                 assert lb is not None
                 rows = amphorae.of_load_balancer(tx, lb_id)
                 yield from self._settled(lb, {one.object_id for one in explain.reasons(tx, lb_id)})

@@ -4,8 +4,9 @@
 from octavia.api import query, reading
 from octavia.api.schemas.amphora import AMPHORA
 from octavia.api.service import Answer, Call
-from octavia.db import amphorae, statuses, tree, views, work
+from octavia.db import amphorae, statuses, views, work
 from octavia.db.engine import Connection
+from octavia.db.tree import loading
 from octavia.domain import rules
 from octavia.domain.errors import NotFound
 from octavia.domain.tree import LoadBalancer
@@ -58,7 +59,7 @@ def configure(call: Call, amphora_id: str) -> Answer:
 
     def change(tx: Connection) -> None:
         load_balancer_id = views.load_balancer_of_amphora(tx, amphora_id)
-        lb = tree.lock(tx, load_balancer_id)
+        lb = loading.lock(tx, load_balancer_id)
         rules.stays("Load Balancer", lb)
         now = service.clock.now()
         amphorae.request_agent_configuration(tx, amphora_id, now)
@@ -98,6 +99,6 @@ def _authorize(call: Call, amphora_id: str, permission: str) -> None:
 def _lock_owner(tx: Connection, amphora_id: str) -> str | None:
     """Its load balancer's id; None if it has none, then housekeeping takes it away."""
     try:
-        return tree.lock(tx, views.load_balancer_of_amphora(tx, amphora_id)).id
+        return loading.lock(tx, views.load_balancer_of_amphora(tx, amphora_id)).id
     except NotFound:
         return None

@@ -5,14 +5,15 @@ from octavia.api import query, reading, written
 from octavia.api.handlers.pools import find_pool
 from octavia.api.schemas.health_monitor import HEALTH_MONITOR
 from octavia.api.service import Answer, Call, Find, of, one_more
-from octavia.db import tree, views
+from octavia.db import views
+from octavia.db.tree import mapping
 from octavia.domain import rules
 from octavia.domain.tree import HealthMonitor
 from octavia.providers import calls
 
 
 def _find(monitor_id: str) -> Find:
-    return of(tree.HEALTH_MONITOR, views.HEALTH_MONITOR.noun, monitor_id)
+    return of(mapping.HEALTH_MONITOR, views.HEALTH_MONITOR.noun, monitor_id)
 
 
 def index(call: Call) -> Answer:

@@ -4,7 +4,8 @@
 from octavia.api import query, reading, written
 from octavia.api.schemas.l7_policy import L7_POLICY
 from octavia.api.service import Answer, Call, Find, of, one_more
-from octavia.db import tree, views
+from octavia.db import views
+from octavia.db.tree import mapping
 from octavia.domain import l7
 from octavia.domain.tree import L7Policy
 from octavia.providers import calls
@@ -12,7 +13,7 @@ from octavia.providers import calls
 
 def find_policy(policy_id: str) -> Find:
     """The load balancer of a policy."""
-    return of(tree.L7_POLICY, views.L7_POLICY.noun, policy_id)
+    return of(mapping.L7_POLICY, views.L7_POLICY.noun, policy_id)
 
 
 def index(call: Call) -> Answer:
@@ -31,7 +32,7 @@ def create(call: Call) -> Answer:
     listener_id = values.pop("listener_id")
     _, policy = call.change(
         "l7policy:post",
-        of(tree.LISTENER, views.LISTENER.noun, listener_id),
+        of(mapping.LISTENER, views.LISTENER.noun, listener_id),
         lambda lb, births: l7.create_policy(lb, listener_id, values, births, call.service.deployment),
         room=one_more("l7policy"),
         tells=calls.created,

@@ -4,14 +4,15 @@
 from octavia.api import query, reading, written
 from octavia.api.schemas.listener import LISTENER
 from octavia.api.service import Answer, Call, Find, load_balancer, of, one_more
-from octavia.db import tree, views
+from octavia.db import views
+from octavia.db.tree import mapping
 from octavia.domain import rules, tls
 from octavia.domain.tree import Listener
 from octavia.providers import calls
 
 
 def _find(listener_id: str) -> Find:
-    return of(tree.LISTENER, views.LISTENER.noun, listener_id)
+    return of(mapping.LISTENER, views.LISTENER.noun, listener_id)
 
 
 def index(call: Call) -> Answer:

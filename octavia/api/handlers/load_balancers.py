@@ -13,9 +13,10 @@ from octavia.api.handlers import graphs
 from octavia.api.schemas.load_balancer import LOAD_BALANCER
 from octavia.api.service import Answer, Call, Service, load_balancer
 from octavia.api.settings import ApiSettings
-from octavia.db import amphorae, provider_calls, reservations, tree, views, work
+from octavia.db import amphorae, provider_calls, reservations, views, work
 from octavia.db import statuses as status_writer
 from octavia.db.engine import Connection
+from octavia.db.tree import saving
 from octavia.domain import graph, quota, rules, tls
 from octavia.domain.errors import Conflict, OctaviaError
 from octavia.domain.tree import LoadBalancer, Topology, VrrpGroup
@@ -150,7 +151,7 @@ def _store(tx: Connection, service: Service, lb: LoadBalancer, call_id: str) -> 
     del children["load_balancer"]  # its place was reserved
     service.check_quota(tx, lb.project_id, children)
     placement.hold(tx, lb.flavor_id, lb.availability_zone)
-    tree.insert(tx, lb)
+    saving.insert(tx, lb)
     if lb.third_party:
         provider_calls.begin(tx, call_id, lb, "loadbalancer_create", service.clock.now())
     else:

@@ -4,7 +4,8 @@
 from octavia.api import query, reading, written
 from octavia.api.schemas.pool import POOL
 from octavia.api.service import Answer, Call, Find, load_balancer, of, one_more
-from octavia.db import tree, views
+from octavia.db import views
+from octavia.db.tree import mapping
 from octavia.domain import rules, tls
 from octavia.domain.tree import Pool
 from octavia.providers import calls
@@ -12,7 +13,7 @@ from octavia.providers import calls
 
 def find_pool(pool_id: str) -> Find:
     """The load balancer of a pool."""
-    return of(tree.POOL, views.POOL.noun, pool_id)
+    return of(mapping.POOL, views.POOL.noun, pool_id)
 
 
 def index(call: Call) -> Answer:
@@ -32,7 +33,7 @@ def create(call: Call) -> Answer:
     if load_balancer_id is not None:
         find = load_balancer(load_balancer_id)
     elif listener_id is not None:
-        find = of(tree.LISTENER, views.LISTENER.noun, listener_id)
+        find = of(mapping.LISTENER, views.LISTENER.noun, listener_id)
     else:
         raise rules.invalid("A pool needs loadbalancer_id or listener_id.")
     lb, pool = call.change(

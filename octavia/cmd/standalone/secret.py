@@ -17,8 +17,9 @@ from oslo_config import cfg
 from octavia.cmd.standalone.configuration import configuration
 from octavia.cmd.standalone.errors import Refusal
 from octavia.cmd.standalone.state import State
-from octavia.db import secrets, tree, work
+from octavia.db import secrets, work
 from octavia.db.engine import Connection, Database, create_engine
+from octavia.db.tree import loading, saving
 from octavia.domain import rules
 from octavia.domain.clock import SystemClock
 from octavia.drivers.certificates import local_store, pem
@@ -204,11 +205,11 @@ def _announce(conf: cfg.ConfigOpts, ref: str) -> list[str]:
     for load_balancer_id in sorted({one.load_balancer_id for one in _users(conf, ref)}):
 
         def change(tx: Connection, lb_id: str = load_balancer_id) -> str:
-            before = tree.lock(tx, lb_id)
+            before = loading.lock(tx, lb_id)
             if before.third_party:
                 return f"{before.name or before.id} (not told: provider {before.provider})"
             after = rules.renew_secret(before, ref)
-            tree.save(tx, before, after)
+            saving.save(tx, before, after)
             work.announce(tx, lb_id, SystemClock().now(), new_deadline=rules.retries(before, after))
             return after.name or after.id
 

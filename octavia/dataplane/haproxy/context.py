@@ -121,6 +121,11 @@ class Context:
         return limit if limit and limit > 0 else self.settings.default_connection_limit
 
     @property
+    def amphora(self) -> Amphora | None:
+        """Whose configuration this is."""
+        return next((one for one in self.amphorae if one.id == self.amphora_id), None)
+
+    @property
     def peers_name(self) -> str:
         """What the section of the peers is called."""
         return f"{self.lb.id.replace('-', '')}_peers"

@@ -23,11 +23,12 @@ from octavia.dataplane.haproxy.parse import ParseError, parse
 from octavia.dataplane.haproxy.patterns import SetPattern
 from octavia.dataplane.haproxy.reload import Cause, OnlyReload, Reload
 from octavia.dataplane.haproxy.runtime import Command
-from octavia.dataplane.haproxy.server import Server, ServerKey, Unreadable, servers_of
+from octavia.dataplane.haproxy.server import Server, ServerKey, Unreadable, remember_lines, servers_of
 
 # With others HAProxy neither adds servers nor changes weights at runtime (management guide,
 # "add server" and "set weight").
 _DYNAMIC_ALGORITHMS: Final = frozenset({"roundrobin", "leastconn", "random"})
+_REMEMBERED: Final = 3  # times what is served
 _CAUSES: Final = {"frontend": Cause.LISTENER, "backend": Cause.POOL}
 _LESS: Final = {"frontend": "the values of its rules", "backend": "its servers"}
 # These tie a backend to its servers in ways that only HAProxy's start works out.
@@ -171,6 +172,7 @@ def removed(changes: list[RuntimeChange], running: str) -> dict[ServerKey, Serve
 def _changes(
     old: HaproxyConfig, new: HaproxyConfig, pending: Mapping[ServerKey, Server]
 ) -> Iterator[RuntimeChange]:
+    remember_lines(_REMEMBERED * sum(len(one.directives) for one in new.sections))
     _require_same_frame(old, new)
     changes: list[RuntimeChange] = []
     for before, after in zip(old.sections, new.sections, strict=True):

@@ -4,7 +4,7 @@
 Contract: data-plane.md section 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from octavia.dataplane.haproxy import prometheus
@@ -14,6 +14,11 @@ from octavia.dataplane.haproxy.peer import PEER_PORT, peer_name
 from octavia.domain.tree import Listener, Protocol, Topology
 
 MAX_CONNECTIONS: Final = 1_000_000
+CONNECTION_KB: Final = 32
+WORTHWHILE_CACHE_KB: Final = 5000
+BLOCKS_PER_KB: Final = 4
+MAX_BLOCKS: Final = 2**31 - 1  # HAProxy reads more as a negative number
+MAX_THREADS: Final = 63  # HAProxy before 2.7 has at most 64, and CPUs from 0 to 63
 
 
 def global_section(context: Context, enabled: Sequence[Listener], proxies: Sequence[Section]) -> Section:
@@ -41,12 +46,30 @@ def global_section(context: Context, enabled: Sequence[Listener], proxies: Seque
     if context.version >= (2, 1):
         # Where fewer file descriptors are to be had, fewer connections beat not starting.
         rows.append(("no", "strict-limits"))
-    rows.append(("maxconn", str(total if 0 < total < MAX_CONNECTIONS else MAX_CONNECTIONS)))
+    connections = total if 0 < total < MAX_CONNECTIONS else MAX_CONNECTIONS
+    rows.append(("maxconn", str(connections)))
+    rows.extend(_machine(context, enabled, connections))
     if any(row.words == ("option", "external-check") for one in proxies for row in one.directives):
         rows.append(("external-check",))
         if context.version >= (2, 2):
             rows.append(("insecure-fork-wanted",))
     return Section(("global",), tuple(map(Directive, rows)))
+
+
+def _machine(context: Context, enabled: Sequence[Listener], connections: int) -> Iterator[tuple[str, ...]]:
+    """What follows from the machine: nothing else may, for whatever changes here is a reload."""
+    amphora = context.amphora
+    if amphora is None:
+        return
+    if amphora.memory_kb is not None and any(one.protocol is Protocol.TERMINATED_HTTPS for one in enabled):
+        cache_kb = (amphora.memory_kb - CONNECTION_KB * connections) * 2 // 5
+        if cache_kb > WORTHWHILE_CACHE_KB:
+            yield ("tune.ssl.cachesize", str(min(cache_kb * BLOCKS_PER_KB, MAX_BLOCKS)))
+    if amphora.isolated_cpus:
+        threads = min(amphora.isolated_cpus, MAX_THREADS)
+        yield ("nbthread", str(threads))
+        # HAProxy 2.6 does not pin the only thread of a process by its number.
+        yield ("cpu-map", f"auto:1/1-{threads}" if threads > 1 else "1/all", f"1-{threads}")
 
 
 def defaults_section(context: Context) -> Section:

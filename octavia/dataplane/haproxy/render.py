@@ -18,8 +18,8 @@ the usual one, on purpose:
 * ``allowed_cidrs`` are asked for here too: not every network has security groups.
 * A reload closes no kept connection before it has answered one more request (``idle-close-on-response``).
 * Where there is a PROMETHEUS listener, ``maxconn`` of the process has room for the connections inside.
-* The cache of TLS sessions has HAProxy's own size: one that follows the amphora's free memory would be
-  another size, and so a reload, with every change.
+* What follows from the amphora's machine follows from what that was when the amphora was ready: a cache of
+  TLS sessions that followed its free memory would have another size, and so be a reload, with every change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,7 +76,8 @@ def render(
 ) -> Rendered | None:
     """The configuration of one amphora's HAProxy; None when it has nothing to run.
 
-    :param amphorae: of this load balancer; those with an address become each other's peers.
+    :param amphorae: of this load balancer; those with an address become each other's peers, and the one
+        for whom this is says what its machine is like.
     :param amphora_id: for whom this is; it is always among its own peers.
     :param haproxy_version: as the agent says it; the first two numbers count.
     :param excluded: ids of listeners, pools, members and monitors to leave out.

@@ -117,6 +117,16 @@ def read_server(backend: str, words: tuple[str, ...]) -> Server:
     )
 
 
+def remember_lines(most: int) -> None:
+    """Forget those that were read, if they are more: most belong to members that are gone.
+
+    They would stay in memory, each in a corner of its own, and little of what is freed between them could be
+    given back to the system.
+    """
+    if read_server.cache_info().currsize > most:
+        read_server.cache_clear()
+
+
 def servers_of(section: Section) -> dict[str, Server]:
     """The servers of a backend by name, in the order of the file.
 

@@ -5,7 +5,7 @@ An object is read as a record: a mapping from the API's names of attributes to v
 a fixed number of queries, however many objects there are: one for the rows, one for their relations. Which
 attributes are answered, in which order and form, is not here: see :mod:`octavia.api.schemas`.
 
-Writing is not here either: see :mod:`octavia.db.tree`.
+Writing is not here either: see :mod:`octavia.db.tree.saving`.
 """
 
 from octavia.db.views.amphorae import AMPHORA, load_balancer_of_amphora

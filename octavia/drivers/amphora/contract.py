@@ -34,6 +34,19 @@ class AgentInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What an agent says of the machine it is on (contract: amphora-agent.md section 4, ``details``).
+
+    :param memory_kb: memory that is free, or would be without caches of files; None where nobody knows,
+        or where it is others' as well.
+    :param isolated_cpus: how many processors, all but the first, tuned keeps for HAProxy; None: it does not.
+    """
+
+    memory_kb: int | None = None
+    isolated_cpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything an amphora should run, whole.
 
@@ -96,6 +109,12 @@ class AmphoraDriver(Protocol):
 
     def info(self, amphora: Amphora) -> AgentInfo:
         """Who is there? Also the proof that it is up and shows the right certificate.
+
+        :raises Unreachable: not up (yet), or not at this address.
+        """
+
+    def machine(self, amphora: Amphora) -> Machine:
+        """What is it running on? An agent that cannot say has no details.
 
         :raises Unreachable: not up (yet), or not at this address.
         """

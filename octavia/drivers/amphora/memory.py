@@ -7,7 +7,7 @@ from typing import Final
 
 from octavia.domain.errors import Fenced, Refused, Transient, Unreachable
 from octavia.domain.tree import Amphora
-from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks, VipPlug
+from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Lacks, Machine, VipPlug
 from octavia.drivers.compute.memory import MemoryCompute
 from octavia.drivers.faults import Faults, Faulty, gated
 from octavia.drivers.network.contract import Network, Port, Subnet
@@ -40,6 +40,7 @@ class MemoryAmphorae(Faulty):
     :param compute: where the amphorae are; one that does not run is unreachable.
     :ivar refuses: the reason why HAProxy would refuse a configuration, or None.
     :ivar extensions: what agents offer.
+    :ivar describes: what their machines are said to be, at each question.
     :ivar unreachable: ids of amphorae that run but cannot be reached by the controller.
     """
 
@@ -47,6 +48,7 @@ class MemoryAmphorae(Faulty):
         self.faults = faults or Faults()
         self.refuses: Callable[[Configuration], str | None] = lambda _: None
         self.extensions = EXTENSIONS
+        self.describes: Callable[[Amphora], Machine] = lambda _: Machine()
         self.unreachable: set[str] = set()
         self._compute = compute
         self._states: dict[str, AgentState] = {}
@@ -75,6 +77,12 @@ class MemoryAmphorae(Faulty):
             generation=state.configuration.generation if state.configuration else None,
             vrrp_state=state.vrrp_state,
         )
+
+    @gated
+    def machine(self, amphora: Amphora) -> Machine:
+        """See the contract."""
+        self._reach(amphora)
+        return self.describes(amphora)
 
     @gated
     def plug_vip(self, amphora: Amphora, plug: VipPlug, *, fence: int) -> str:

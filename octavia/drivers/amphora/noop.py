@@ -11,7 +11,7 @@ from typing import Final
 from oslo_config import cfg
 
 from octavia.domain.tree import Amphora
-from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, VipPlug
+from octavia.drivers.amphora.contract import AgentInfo, Applied, Configuration, Machine, VipPlug
 from octavia.drivers.network.contract import Network, Port, Subnet
 
 _INFO: Final = AgentInfo(api_version="1.0", haproxy_version="2.6")
@@ -26,6 +26,10 @@ class NoopAmphorae:
     def info(self, amphora: Amphora) -> AgentInfo:
         """See the contract."""
         return _INFO
+
+    def machine(self, amphora: Amphora) -> Machine:
+        """See the contract."""
+        return Machine()
 
     def plug_vip(self, amphora: Amphora, plug: VipPlug, *, fence: int) -> str:
         """See the contract."""

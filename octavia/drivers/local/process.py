@@ -9,9 +9,10 @@ directory:
 
     process.json   who it is: pid, start time, boot; written before the command may start, and
                    again when it has: one that was never seen to start is killed and made anew
-    output.log     what it and its children print
     ports/         a file a port, named by the port's id: its veth pairs, made or about to be
     inside/        what it sees as /run/amphora; inside/etc/* appear in its /etc
+        log/output.log   what it and its children print; AMPHORA_OUTPUT tells it the path, for it to
+                         begin another one when this is big
 
 It runs once: a process that ended is not started again. What runs in it is not here: see
 :mod:`octavia.drivers.compute.local`.
@@ -38,6 +39,7 @@ from octavia.drivers.local.installation import Installation
 from octavia.drivers.local.storage import make_private_directory, write_private
 
 MOUNT_AT: Final = "/run/amphora"  # short, since a socket's path has at most 107 characters
+_OUTPUT: Final = "log/output.log"
 _PACKAGE_PARENT: Final = str(Path(__file__).resolve().parents[3])
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -104,7 +106,7 @@ class NamespacedProcess:
     @property
     def log(self) -> Path:
         """What the process and its children print."""
-        return self.directory / "output.log"
+        return self.directory / "inside" / _OUTPUT
 
     @property
     def pid(self) -> int | None:
@@ -144,6 +146,7 @@ class NamespacedProcess:
         with suppress(FileNotFoundError):
             shutil.rmtree(inside)
         make_private_directory(inside)
+        make_private_directory(self.log.parent)
         _write_files(inside, spec.files)
         with _launched(spec, inside, self.log, time.monotonic() + timeout_seconds) as waiting:
             for interface in spec.interfaces:
@@ -410,6 +413,7 @@ def _environment(spec: ProcessSpec) -> dict[str, str]:
         "HOME": "/root",
         "PYTHONPATH": _PACKAGE_PARENT,
         "PYTHONUNBUFFERED": "1",
+        "AMPHORA_OUTPUT": f"{MOUNT_AT}/{_OUTPUT}",
         **spec.environment,
     }
 

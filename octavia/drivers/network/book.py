@@ -8,7 +8,7 @@ All that the local and the in-memory driver have in common. Bridges are not here
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from octavia.domain.errors import Conflict, Invalid, NotFound, RequestError, Terminal, Transient
 from octavia.domain.tree import AdditionalVip, Vip
@@ -21,12 +21,10 @@ from octavia.drivers.local.addresses import (
     canonical,
     free,
     holds,
-    mac_address,
-    take,
 )
+from octavia.drivers.network.allocation import Wish, allocation_on, with_addresses
 from octavia.drivers.network.contract import (
     OWNER,
-    FixedIp,
     Network,
     Port,
     Subnet,
@@ -42,14 +40,6 @@ COMPUTE_OWNER = "compute:local"
 def management_port_name(amphora_id: str) -> str:
     """What an amphora's port on the management network is called."""
     return f"octavia-mgmt-{amphora_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """An address that somebody asks for: any, where ``address`` is None."""
-
-    subnet: Subnet
-    address: str | None = None
 
 
 class BookNetwork:
@@ -127,14 +117,14 @@ class BookNetwork:
             ours = book.named(vip_port_name(load_balancer_id))
             if vip.port_id and not vip.octavia_owned and (ours is None or vip.port_id != ours.port.id):
                 users = self._lend(book, load_balancer_id, vip)
-                return book.with_entry(users), _allocation(users.port, vip, additional_vips)
+                return book.with_entry(users), allocation_on(users.port, vip, additional_vips)
             wishes = self._wishes(book, vip, additional_vips)
             if ours is not None and ours.port.network_id != wishes[0].subnet.network_id:
                 book, ours = book.without(ours.port.id), None
             if ours is None:
                 ours = self._vip_entry(load_balancer_id, project_id, wishes[0].subnet, vip)
-            book, entry = _with_addresses(book, ours, wishes)
-            return book, _allocation(entry.port, replace(vip, octavia_owned=True), additional_vips)
+            book, entry = with_addresses(book, ours, wishes)
+            return book, allocation_on(entry.port, replace(vip, octavia_owned=True), additional_vips)
 
         return self._store.change(edit)
 
@@ -164,7 +154,7 @@ class BookNetwork:
             subnet = self._topology.subnet(vip.subnet_id or "")
             return self._ensure(
                 vrrp_port_name(amphora_id),
-                [_Wish(subnet)],
+                [Wish(subnet)],
                 owner=OWNER,
                 device_id=amphora_id,
                 load_balancer_id=load_balancer_id,
@@ -187,7 +177,7 @@ class BookNetwork:
             subnets = subnets or list(self._topology.subnets_of(network_id))[:1]
             return self._ensure(
                 member_port_name(amphora_id),
-                [_Wish(subnet) for subnet in subnets],
+                [Wish(subnet) for subnet in subnets],
                 owner=OWNER,
                 device_id=amphora_id,
                 load_balancer_id=load_balancer_id,
@@ -203,7 +193,7 @@ class BookNetwork:
             subnets = self._topology.subnets_of(network_id)
             return self._ensure(
                 management_port_name(amphora_id),
-                [_Wish(subnet) for subnet in subnets],
+                [Wish(subnet) for subnet in subnets],
                 owner=COMPUTE_OWNER,
                 device_id=amphora_id,
             )
@@ -227,9 +217,9 @@ class BookNetwork:
         def edit(book: Book) -> tuple[Book, Port]:
             subnets = self._topology.subnets_of(network_id)
             wanted = fixed_ips or [(subnets[0].id, None)]
-            wishes = [_Wish(self._topology.subnet(subnet), address) for subnet, address in wanted]
+            wishes = [Wish(self._topology.subnet(subnet), address) for subnet, address in wanted]
             port = Port(id=self._new_id(), name=name, network_id=network_id, mac_address="")
-            book, entry = _with_addresses(book, Entry(port=port), wishes)
+            book, entry = with_addresses(book, Entry(port=port), wishes)
             return book, entry.port
 
         return self._store.change(edit)
@@ -255,7 +245,7 @@ class BookNetwork:
     def _ensure(
         self,
         name: str,
-        wishes: Sequence[_Wish],
+        wishes: Sequence[Wish],
         *,
         owner: str,
         device_id: str,
@@ -278,7 +268,7 @@ class BookNetwork:
                 )
                 entry = Entry(port=port, load_balancer_id=load_balancer_id)
             entry = replace(entry, allowed_addresses=allowed_addresses)
-            book, entry = _with_addresses(book, entry, wishes)
+            book, entry = with_addresses(book, entry, wishes)
             return book, entry.port
 
         return self._store.change(edit)
@@ -297,9 +287,9 @@ class BookNetwork:
         )
         return Entry(port=port, load_balancer_id=load_balancer_id)
 
-    def _wishes(self, book: Book, vip: Vip, additional_vips: Sequence[AdditionalVip]) -> Sequence[_Wish]:
-        first = _Wish(self._vip_subnet(book, vip), canonical(vip.ip_address))
-        others = [_Wish(self._known(one.subnet_id), canonical(one.ip_address)) for one in additional_vips]
+    def _wishes(self, book: Book, vip: Vip, additional_vips: Sequence[AdditionalVip]) -> Sequence[Wish]:
+        first = Wish(self._vip_subnet(book, vip), canonical(vip.ip_address))
+        others = [Wish(self._known(one.subnet_id), canonical(one.ip_address)) for one in additional_vips]
         if any(other.subnet.network_id != first.subnet.network_id for other in others):
             raise Invalid("All VIP subnets must belong to the same network.")
         return [first, *others]
@@ -334,74 +324,6 @@ class BookNetwork:
         if entry.port.device_id not in {"", mark}:
             raise Conflict(f"Port {entry.port.id} is in use by {entry.port.device_id}.")
         return replace(entry, port=replace(entry.port, device_id=mark))
-
-
-def _allocation(port: Port, vip: Vip, additional_vips: Sequence[AdditionalVip]) -> VipAllocation:
-    """Which address of the port is which VIP's.
-
-    :raises Invalid: a user's port does not have what was asked for.
-    """
-    left = list(port.fixed_ips)
-
-    def pick(subnet_id: str | None, address: str | None) -> FixedIp:
-        found = _first(left, subnet_id, canonical(address))
-        if found is None:
-            raise Invalid(f"Port {port.id} has no address {address or ''} on subnet {subnet_id or ''}.")
-        left.remove(found)
-        return found
-
-    primary = pick(vip.subnet_id, vip.ip_address)
-    others = [(one, pick(one.subnet_id, one.ip_address)) for one in additional_vips]
-    return VipAllocation(
-        vip=replace(
-            vip,
-            ip_address=primary.ip_address,
-            subnet_id=primary.subnet_id,
-            network_id=port.network_id,
-            port_id=port.id,
-            qos_policy_id=vip.qos_policy_id or port.qos_policy_id,
-        ),
-        additional_vips=tuple(
-            replace(one, ip_address=fixed.ip_address, network_id=port.network_id, port_id=port.id)
-            for one, fixed in others
-        ),
-    )
-
-
-def _first(among: Sequence[FixedIp], subnet_id: str | None, address: str | None) -> FixedIp | None:
-    return next(
-        (
-            fixed
-            for fixed in among
-            if subnet_id in {None, fixed.subnet_id} and address in {None, fixed.ip_address}
-        ),
-        None,
-    )
-
-
-def _with_addresses(book: Book, entry: Entry, wishes: Sequence[_Wish]) -> tuple[Book, Entry]:
-    """Put the port into the book with what is wished for, keeping what it has of that."""
-    left = list(entry.port.fixed_ips)
-    fixed_ips: list[FixedIp] = []
-    after = book
-    for wish in wishes:
-        fixed = _first(left, wish.subnet.id, wish.address)
-        if fixed is None:
-            after, fixed = take(after, wish.subnet, wish.address)
-            # Seen by the next wish, which may be for the same subnet.
-            after = after.with_entry(_with_fixed_ips(entry, [*left, *fixed_ips, fixed]))
-        else:
-            left.remove(fixed)
-        fixed_ips.append(fixed)
-    entry = _with_fixed_ips(entry, fixed_ips)
-    if book.entries.get(entry.port.id) == entry:
-        return book, entry
-    return after.with_entry(entry), entry
-
-
-def _with_fixed_ips(entry: Entry, fixed_ips: Sequence[FixedIp]) -> Entry:
-    mac = entry.port.mac_address or mac_address(entry.port.id)
-    return replace(entry, port=replace(entry.port, mac_address=mac, fixed_ips=tuple(fixed_ips)))
 
 
 @contextmanager

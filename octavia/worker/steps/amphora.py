@@ -270,8 +270,17 @@ class Allocate:
     """It takes configuration from now on."""
 
     def apply(self, branch: Branch) -> Outcome:
-        """Record that it is ready."""
-        branch.record(f"Amphora {branch.row.id} is ready", status=AmphoraStatus.ALLOCATED)
+        """Record that it is ready, and what its machine is like.
+
+        Nobody asks again: free memory changes all the time, and what is rendered of it must not.
+        """
+        machine = branch.world.amphora.machine(branch.row)
+        branch.record(
+            f"Amphora {branch.row.id} is ready",
+            status=AmphoraStatus.ALLOCATED,
+            memory_kb=machine.memory_kb,
+            isolated_cpus=machine.isolated_cpus,
+        )
         return Done(further=True)
 
 

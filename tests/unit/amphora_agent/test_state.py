@@ -97,3 +97,16 @@ def test_a_write_replaces_and_keeps_its_mode(tmp_path: Path) -> None:
     assert path.read_text() == "two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in path.parent.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("a", "b/c", ".d"):
+        durable.write(tmp_path / name, "kept")
+        durable.draft((tmp_path / name).with_name(f".{Path(name).name}.writing"), "half")
+    durable.remove_leftover(tmp_path / "a")
+    assert not (tmp_path / ".a.writing").exists()
+    durable.remove_leftovers(tmp_path)
+    durable.remove_leftovers(tmp_path / "absent")
+    durable.remove_leftover(tmp_path / "absent")
+    left = sorted(str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*") if one.is_file())
+    assert left == [".d", "a", "b/c"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,13 @@ def test_the_unit_is_the_contracts(tmp_path: Path) -> None:
     assert "ExecReload=/bin/kill -USR2 $MAINPID" in text
     assert "Requires=amphora-netns.service" in text
     assert "LimitNOFILE=2600000" in text
+
+
+def test_a_pid_of_before_a_reboot_is_not_taken_for_the_service(tmp_path: Path) -> None:
+    lines = unit_text(replace(service(tmp_path), more_pid_files=(tmp_path / "vrrp.pid",))).splitlines()
+    (clean,) = [number for number, line in enumerate(lines) if line.startswith("ExecStartPre=")]
+    assert lines[clean] == f"ExecStartPre=/bin/rm -f {tmp_path}/pid {tmp_path}/vrrp.pid"
+    assert lines[clean + 1].startswith("ExecStart=")
 
 
 def test_a_service_is_written_enabled_started_and_taken_away(tmp_path: Path, systemctl: str) -> None:

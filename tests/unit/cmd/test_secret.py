@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from octavia.cmd import standalone
 from octavia.cmd.standalone.configuration import configuration
 from octavia.cmd.standalone.state import State
-from octavia.db import schema, tree, work
+from octavia.db import schema, work
 from octavia.db.engine import Database, create_engine
+from octavia.db.tree import loading, saving
 from octavia.domain.statuses import ProvisioningStatus as P
 from octavia.domain.tree import Listener, LoadBalancer, Protocol, Vip
 from octavia.drivers.certificates import local_store
@@ -141,7 +142,7 @@ def test_an_update_queues_who_uses_it_and_nobody_else(run: Run, files: File, tmp
     schema.upgrade(database.engine)
     lbs = [load_balancer(number, ref if number == 1 else "other") for number in (1, 2)]
     for lb in lbs:
-        database.write(lambda tx, lb=lb: tree.insert(tx, lb))  # type: ignore[misc]
+        database.write(lambda tx, lb=lb: saving.insert(tx, lb))  # type: ignore[misc]
     code, said, error = run("update", ref, files("new.pem", RENEWED.bundle))
     assert code == 0, error
     assert "load balancer lb1 takes it over" in said
@@ -149,7 +150,7 @@ def test_an_update_queues_who_uses_it_and_nobody_else(run: Run, files: File, tmp
     assert stored(tmp_path).get_certificate(ref).certificate == RENEWED.pem
     with database.read() as tx:
         assert list(work.due(tx, max_time())) == [lbs[0].id]
-        after = tree.load(tx, lbs[0].id)
+        after = loading.load(tx, lbs[0].id)
     assert after
     assert after.generation == lbs[0].generation + 1
     assert after.listeners[0].provisioning_status is P.PENDING_UPDATE

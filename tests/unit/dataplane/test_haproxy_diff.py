@@ -17,7 +17,7 @@ from octavia.dataplane.haproxy.diff import (
 )
 from octavia.dataplane.haproxy.reload import Cause, Reload
 from octavia.dataplane.haproxy.render import render
-from octavia.dataplane.haproxy.server import ServerKey
+from octavia.dataplane.haproxy.server import ServerKey, read_server
 from octavia.dataplane.haproxy.settings import HaproxySettings
 from octavia.domain.tree import (
     Algorithm,
@@ -68,6 +68,13 @@ def commands(old: str, new: str) -> list[str]:
 
 def between(before: LoadBalancer, after: LoadBalancer) -> list[str]:
     return commands(text(before), text(after))
+
+
+def test_lines_of_members_that_are_gone_are_not_remembered_for_ever() -> None:
+    read_server.cache_clear()
+    for number in range(3, 253):
+        assert len(between(with_members(simple(), A, B), with_members(simple(), A, member(number)))) > 1
+    assert 0 < read_server.cache_info().currsize < 100
 
 
 @pytest.mark.parametrize("name", everything())

@@ -11,8 +11,9 @@ import pytest
 
 from octavia.dataplane.l4 import lvs
 from octavia.domain.tree import Amphora
-from octavia.drivers.amphora import rest
 from octavia.drivers.amphora.contract import Configuration
+from octavia.drivers.amphora.rest import RestAmphoraDriver, RestSettings
+from octavia.drivers.amphora.rest import driver as rest_driver
 from tests.unit.dataplane.l4_samples import EVERYTHING, uuid
 from tests.unit.drivers.test_amphora_rest import AMPHORA
 
@@ -26,7 +27,7 @@ class Agent:
         self.calls: list[str] = []
         self.applied: Any = None
 
-    def answer(self, amphora: Amphora, method: str, path: str, **more: Any) -> httpx.Response:
+    def send(self, amphora: Amphora, method: str, path: str, **more: Any) -> httpx.Response:
         del amphora
         self.calls.append(f"{method} {path}")
         words = path.split("/")
@@ -48,17 +49,14 @@ class Agent:
         return httpx.Response(200, json={})
 
 
-@pytest.fixture(name="driver")
-def _driver(monkeypatch: pytest.MonkeyPatch) -> rest.RestAmphoraDriver:
-    monkeypatch.setattr(rest, "_Clients", lambda settings: None)
-    return rest.RestAmphoraDriver(rest.RestSettings(client_cert=Path("x"), server_ca=Path("y")))
+def steered(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> RestAmphoraDriver:
+    monkeypatch.setattr(rest_driver, "Http", lambda settings: agent)
+    return RestAmphoraDriver(RestSettings(client_cert=Path("x"), server_ca=Path("y")))
 
 
-def test_files_are_put_restarted_left_alone_and_deleted(
-    driver: rest.RestAmphoraDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_put_restarted_left_alone_and_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent()
-    monkeypatch.setattr(driver, "_send", agent.answer)
+    driver = steered(agent, monkeypatch)
     configuration = Configuration(load_balancer_id="lb", generation=1, haproxy=None, l4=EVERYTHING)
     driver.apply(AMPHORA, configuration, fence=1)
     assert agent.files == lvs.render(EVERYTHING)
@@ -75,11 +73,9 @@ def test_files_are_put_restarted_left_alone_and_deleted(
     assert agent.files == {}
 
 
-def test_our_agent_gets_them_with_everything_else(
-    driver: rest.RestAmphoraDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_agent_gets_them_with_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent("apply", "certificates", "l4")
-    monkeypatch.setattr(driver, "_send", agent.answer)
+    driver = steered(agent, monkeypatch)
     driver.apply(
         AMPHORA, Configuration(load_balancer_id="lb", generation=1, haproxy=None, l4=EVERYTHING), fence=1
     )

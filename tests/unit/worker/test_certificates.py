@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from octavia.dataplane.haproxy.tls import crt_list_name
-from octavia.db import tree, work
+from octavia.db import work
+from octavia.db.tree import loading, saving
 from octavia.domain import rules
 from octavia.domain.errors import Transient
 from octavia.domain.statuses import ProvisioningStatus as P
@@ -146,8 +147,8 @@ def test_a_renewed_secret_reaches_the_amphora_when_it_is_announced(
     kept.keep(renewed, "site")
 
     def announce(tx: sa.Connection) -> None:
-        before = tree.lock(tx, lb.id)
-        tree.save(tx, before, rules.renew_secret(before, "site"))
+        before = loading.lock(tx, lb.id)
+        saving.save(tx, before, rules.renew_secret(before, "site"))
         work.announce(tx, lb.id, world.clock.now())
 
     world.database.write(announce)

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from octavia.dataplane.cloud_init.agent_conf import AgentConf
-from octavia.db import amphorae, explain, tree, work
+from octavia.db import amphorae, explain, work
 from octavia.db.engine import Database, create_engine
 from octavia.db.tables import metadata
+from octavia.db.tree import loading, saving
 from octavia.domain.statuses import AmphoraStatus, ProvisioningStatus
 from octavia.domain.tree import (
     Algorithm,
@@ -97,13 +98,13 @@ class Controller:
 
     def lb(self, load_balancer_id: str) -> LoadBalancer:
         with self.database.read() as tx:
-            found = tree.load(tx, load_balancer_id)
+            found = loading.load(tx, load_balancer_id)
         assert found is not None
         return found
 
     def is_gone(self, load_balancer_id: str) -> bool:
         with self.database.read() as tx:
-            return tree.load(tx, load_balancer_id) is None
+            return loading.load(tx, load_balancer_id) is None
 
     def amphorae(self, load_balancer_id: str) -> tuple[Amphora, ...]:
         with self.database.read() as tx:
@@ -131,7 +132,7 @@ class Controller:
         )
 
         def change(tx: sa.Connection) -> None:
-            tree.insert(tx, lb)
+            saving.insert(tx, lb)
             work.announce(tx, lb.id, self.clock.now())
 
         self.database.write(change)
@@ -141,10 +142,10 @@ class Controller:
         """A tenant's write: ``how`` gets the tree under its next generation."""
 
         def write(tx: sa.Connection) -> LoadBalancer:
-            before = tree.lock(tx, load_balancer_id)
+            before = loading.lock(tx, load_balancer_id)
             bumped = replace(before.bumped(), provisioning_status=ProvisioningStatus.PENDING_UPDATE)
             after = how(bumped)
-            tree.save(tx, before, after)
+            saving.save(tx, before, after)
             failed = before.provisioning_status is ProvisioningStatus.ERROR
             work.announce(tx, before.id, self.clock.now(), new_deadline=failed)
             return after
