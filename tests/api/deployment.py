@@ -39,11 +39,11 @@ class Deployment:
     def aim(self, case: Any, *, always: bool = False) -> None:
         """Give a request ids of what exists.
 
-        :param always: not only most of the times. Which ones it is lies in the request alone: Hypothesis plays
-            cases again and wants the same answers, whatever was asked before.
+        :param always: not only to most. To which lies in the request alone: Hypothesis plays cases again and
+            wants the same answers, whatever was asked before.
         """
         names = re.findall(r"{(\w+)}", case.operation.path)
-        if names and (always or crc32(repr(case.path_parameters).encode(errors="replace")) % 7):
+        if names and (always or crc32(repr(case.path_parameters).encode()) % 7):
             case.path_parameters = {
                 name: self.key(case.operation.path) if name == "key" else self.ids[name] for name in names
             }
