@@ -21,6 +21,7 @@ from octavia.dataplane.l4.ruleset import (
     Named,
     Recall,
     Remember,
+    SetMark,
     Source,
     SourceMap,
     Statement,
@@ -152,6 +153,8 @@ def _statement(one: Statement) -> Any:
             ((kind, like),) = _DRAWS[how].items()
             like = {**like, "mod": sum(count for count, _ in runs)} | ({"seed": seed} if seed else {})
             return _marked({"key": {kind: like}, "data": _set([*_ranges(runs)])})
+        case SetMark(mark):
+            return {"mangle": {"key": _MARK, "value": mark}}
         case LimitFlows(flows, most):
             stmt = [{"ct count": {"val": most, "inv": True}}]
             return {"set": {"op": "add", "elem": _KEYS[Key.PROTOCOL], "set": f"@{flows}", "stmt": stmt}}

@@ -6,49 +6,41 @@ What its clients may then be answered is in :mod:`tests.netns.valid`.
 
 import random
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from octavia.domain.tree import (
     Algorithm,
     CompareType,
-    HealthMonitor,
     L7Action,
-    L7Policy,
     L7Rule,
-    Listener,
     LoadBalancer,
     Member,
-    MonitorType,
     PersistenceType,
     Pool,
     Protocol,
     RuleType,
     SessionPersistence,
 )
-from octavia.drivers.certificates.tenant_memory import MemoryTenantCertificates
 from tests import pki
+from tests.netns.town import STREAMS, Town, patient_monitor
 from tests.netns.valid import (
+    DATAGRAMS,
     DEFAULT_NAME,
-    ENDPOINTS,
-    HTTP,
     NAMES,
     OTHER,
-    PLAIN,
     SIDE,
     STREAM,
-    TCP,
-    TLS,
     TURNS,
     WEB,
     WORDS,
-    Valid,
-    eligible,
 )
 from tests.unit.dataplane import samples
 
-MEMBERS: Final = range(2, 8)  # that a pool may have
+SPELL: Final = 50  # so many changes, and then as many without a reload: it is seen what happens far from one
+_SERVED: Final = 7  # the first listeners, which HAProxy serves all the time
 ELSEWHERE: Final = "http://elsewhere.example.org/"
 _COMPARE: Final = (
     CompareType.STARTS_WITH,
@@ -70,171 +62,39 @@ class Change:
     reloads: bool
 
 
-@dataclass
-class Town:
-    """A load balancer that changes.
-
-    :ivar store: the certificates that it names.
-    """
-
-    rng: random.Random
-    lb: LoadBalancer
-    ca: pki.Ca
-    store: MemoryTenantCertificates = field(default_factory=MemoryTenantCertificates)
-    serials: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in NAMES:
-            self.renew(name, name)
-        for ref in ("default-1", "default-2"):
-            self.renew(ref, DEFAULT_NAME)
-        pools = tuple(self._new_pool(number) for number in (1, 2, 3))
-        secured = {"default_tls_container_ref": "default-1", "sni_container_refs": NAMES[:2]}
-        self.lb = replace(
-            self.lb,
-            pools=pools,
-            listeners=(
-                samples.listener(1, protocol=Protocol.HTTP, protocol_port=HTTP, default_pool_id=WEB),
-                samples.listener(
-                    2,
-                    protocol=Protocol.TERMINATED_HTTPS,
-                    protocol_port=TLS,
-                    default_pool_id=WEB,
-                    tls_versions=("TLSv1.2", "TLSv1.3"),
-                    **secured,
-                ),
-                samples.listener(3, protocol=Protocol.TCP, protocol_port=TCP, default_pool_id=STREAM),
-                samples.listener(4, protocol=Protocol.HTTP, protocol_port=PLAIN, default_pool_id=OTHER),
-            ),
-        )
-        for _ in range(3):
-            add_policy(self)
-
-    def _new_pool(self, number: int) -> Pool:
-        protocol = Protocol.TCP if number == 3 else Protocol.HTTP
-        monitor = None if number == 2 else _patient_monitor(number, 10)
-        pool = samples.pool(number, members=(), protocol=protocol, health_monitor=monitor)
-        for _ in range(4):
-            pool = replace(pool, members=(*pool.members, self.new_member(pool)))
-        return pool
-
-    def new_member(self, pool: Pool) -> Member:
-        """One of an endpoint that the pool has not got."""
-        address, port = self.free_endpoint(pool)
-        name = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-        weight = self.rng.choice((1, 1, 2, 5))
-        return replace(samples.member(address=address, protocol_port=port, weight=weight), id=name)
-
-    def free_endpoint(self, pool: Pool) -> tuple[str, int]:
-        used = {(one.address, one.protocol_port) for one in pool.members}
-        return self.rng.choice([one for one in ENDPOINTS[pool.id] if one not in used])
-
-    def renew(self, ref: str, name: str) -> None:
-        issued = self.ca.issue(name)
-        self.store.keep(pki.tenant(issued), ref)
-        self.serials[ref] = issued.serial
-
-    @property
-    def valid(self) -> Valid:
-        """What is valid once the load balancer as it is now is live."""
-        http, secured = self.lb.listeners[:2]
-        default = self.serials[str(secured.default_tls_container_ref)]
-        certificates = dict.fromkeys((DEFAULT_NAME, *NAMES), default)
-        certificates |= {name: self.serials[name] for name in secured.sni_container_refs}
-        members = {pool.id: eligible(pool) for pool in self.lb.pools}
-        return Valid(members, http.l7_policies, certificates)
-
-    @property
-    def side(self) -> tuple[Listener, ...]:
-        """The listeners beside those under load."""
-        return self.lb.listeners[4:]
-
-    def change(self) -> Change:
-        """One more, of any kind that is possible now."""
-        while True:
-            kind = self.rng.choices(list(KINDS), [one.share for one in KINDS.values()])[0]
-            if KINDS[kind].make(self):
-                return Change(kind, KINDS[kind].reloads)
-
-    # --- writing --------------------------------------------------------------------------------------
-
-    def put_members(self, pool: Pool, *members: Member) -> bool:
-        """Give a pool these, if at least two of them can serve."""
-        changed = replace(pool, members=members)
-        able = [one for one in members if one.admin_state_up and one.weight > 0]
-        if len(able) < 2 or len(members) not in MEMBERS or changed == pool:
-            return False
-        self.lb = self.lb.with_pool(changed)
-        return True
-
-    def alter_member(self, make: Callable[[Pool, Member], dict[str, Any]], *pool_ids: str) -> bool:
-        """Another form of one of the members, of all pools or of these."""
-        pool = self.rng.choice([one for one in self.lb.pools if one.id in (pool_ids or ENDPOINTS)])
-        chosen = self.rng.choice(pool.members)
-        altered = replace(chosen, **make(pool, chosen))
-        return self.put_members(pool, *(altered if one is chosen else one for one in pool.members))
-
-    def alter_listener(self, number: int, **fields: Any) -> bool:
-        changed = replace(self.lb.listeners[number], **fields)
-        if changed == self.lb.listeners[number]:
-            return False
-        self.lb = self.lb.with_listener(changed)
-        return True
-
-    def put_policies(self, *policies: L7Policy) -> bool:
-        """Give the HTTP listener these, numbered anew."""
-        numbered = tuple(replace(one, position=at) for at, one in enumerate(policies, 1))
-        return self.alter_listener(0, l7_policies=numbered)
-
-
-def _patient_monitor(number: int, delay: int) -> HealthMonitor:
-    """A slow machine must not look to it like a sick member."""
-    return samples.monitor(
-        MonitorType.TCP, number, delay=delay, timeout=delay, max_retries=1, max_retries_down=10
-    )
-
-
-def add_member(town: Town) -> bool:
-    pool = town.rng.choice(town.lb.pools)
+def add_member(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    pool = town.pick(pool_ids)
     return town.put_members(pool, *pool.members, town.new_member(pool))
 
 
-def remove_member(town: Town) -> bool:
-    pool = town.rng.choice(town.lb.pools)
+def remove_member(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    pool = town.pick(pool_ids)
     gone = town.rng.choice(pool.members)
     return town.put_members(pool, *(one for one in pool.members if one is not gone))
 
 
-def weigh(town: Town) -> bool:
-    return town.alter_member(lambda _, __: {"weight": town.rng.choice((0, 0, 1, 2, 5, 256))})
+def weigh(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    return town.alter_member(lambda _, __: {"weight": town.rng.choice((0, 0, 1, 2, 5, 256))}, pool_ids)
 
 
-def switch_member(town: Town) -> bool:
-    return town.alter_member(lambda _, one: {"admin_state_up": not one.admin_state_up})
+def switch_member(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    return town.alter_member(lambda _, one: {"admin_state_up": not one.admin_state_up}, pool_ids)
 
 
-def move_http_member(town: Town) -> bool:
-    return _move_member(town, WEB, OTHER)
-
-
-def move_tcp_member(town: Town) -> bool:
-    return _move_member(town, STREAM)
-
-
-def _move_member(town: Town, *pool_ids: str) -> bool:
+def move_member(town: Town, pool_ids: Sequence[str]) -> bool:
     def elsewhere(pool: Pool, _: Member) -> dict[str, Any]:
         return dict(zip(("address", "protocol_port"), town.free_endpoint(pool), strict=True))
 
-    return town.alter_member(elsewhere, *pool_ids)
+    return town.alter_member(elsewhere, pool_ids)
 
 
-def toggle_backup(town: Town) -> bool:
-    return town.alter_member(lambda _, one: {"backup": not one.backup})
+def toggle_backup(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    return town.alter_member(lambda _, one: {"backup": not one.backup}, pool_ids)
 
 
-def change_all_members(town: Town) -> bool:
+def change_all_members(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
     """What a batch of the API does: some go, some come, the others weigh something else."""
-    pool = town.rng.choice(town.lb.pools)
+    pool = town.pick(pool_ids)
     kept = town.rng.sample(pool.members, len(pool.members) // 2)
     weighed = [replace(one, weight=town.rng.randint(0, 10)) for one in kept]
     changed = replace(pool, members=tuple(weighed))
@@ -362,16 +222,16 @@ def remove_listener(town: Town) -> bool:
 
 
 def change_limit(town: Town) -> bool:
-    return town.alter_listener(town.rng.randrange(4), connection_limit=town.rng.randint(500, 5000))
+    return town.alter_listener(town.rng.randrange(_SERVED), connection_limit=town.rng.randint(500, 5000))
 
 
 def change_timeout(town: Town) -> bool:
     which = town.rng.choice(("timeout_client_data", "timeout_member_data", "timeout_member_connect"))
-    return town.alter_listener(town.rng.randrange(4), **{which: town.rng.randint(30_000, 90_000)})
+    return town.alter_listener(town.rng.randrange(_SERVED), **{which: town.rng.randint(30_000, 90_000)})
 
 
-def change_algorithm(town: Town) -> bool:
-    pool = town.rng.choice(town.lb.pools)
+def change_algorithm(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
+    pool = town.pick(pool_ids)
     wanted = town.rng.choice((Algorithm.ROUND_ROBIN, Algorithm.LEAST_CONNECTIONS, Algorithm.SOURCE_IP))
     if wanted is pool.lb_algorithm:
         return False
@@ -379,11 +239,10 @@ def change_algorithm(town: Town) -> bool:
     return True
 
 
-def change_monitor(town: Town) -> bool:
+def change_monitor(town: Town, pool_ids: Sequence[str] = STREAMS) -> bool:
     """Another form of it, or none."""
-    pool = town.rng.choice(town.lb.pools)
-    number = town.lb.pools.index(pool) + 1
-    wanted = _patient_monitor(number, town.rng.randint(5, 20)) if town.rng.random() < 0.7 else None
+    pool = town.pick(pool_ids)
+    wanted = patient_monitor(pool, town.rng.randint(5, 20)) if town.rng.random() < 0.7 else None
     if wanted == pool.health_monitor:
         return False
     town.lb = town.lb.with_pool(replace(pool, health_monitor=wanted))
@@ -391,8 +250,8 @@ def change_monitor(town: Town) -> bool:
 
 
 def change_persistence(town: Town) -> bool:
-    """A cookie of HAProxy's, or none; clients here send none back."""
-    pool = town.rng.choice(town.lb.pools[:2])
+    """A cookie of HAProxy's, or none; clients there send none back."""
+    pool = town.pick((WEB, OTHER))
     wanted = None if pool.session_persistence else SessionPersistence(type=PersistenceType.HTTP_COOKIE)
     town.lb = town.lb.with_pool(replace(pool, session_persistence=wanted))
     return True
@@ -417,19 +276,30 @@ class Kind:
     make: Callable[[Town], bool]
 
 
+_HTTP: Final = tuple(one for one in STREAMS if one != STREAM)
+_UDP: Final = (DATAGRAMS,)
 KINDS: Final[Mapping[str, Kind]] = {
     "member added": Kind(14, False, add_member),
     "member removed": Kind(13, False, remove_member),
     "member's weight": Kind(14, False, weigh),
     "member enabled or disabled": Kind(8, False, switch_member),
-    "TCP member's address or port": Kind(3, False, move_tcp_member),
+    "TCP member's address or port": Kind(3, False, partial(move_member, pool_ids=(STREAM,))),
     "members replaced": Kind(4, False, change_all_members),
     "certificate renewed": Kind(7, False, renew_certificate),
     "certificates by name": Kind(5, False, change_sni),
     "default certificate": Kind(2, False, change_default_certificate),
+    "UDP member added": Kind(6, False, partial(add_member, pool_ids=_UDP)),
+    "UDP member removed": Kind(5, False, partial(remove_member, pool_ids=_UDP)),
+    "UDP member's weight": Kind(4, False, partial(weigh, pool_ids=_UDP)),
+    "UDP member enabled or disabled": Kind(3, False, partial(switch_member, pool_ids=_UDP)),
+    "UDP member's address or port": Kind(2, False, partial(move_member, pool_ids=_UDP)),
+    "UDP backup": Kind(3, False, partial(toggle_backup, pool_ids=_UDP)),
+    "UDP members replaced": Kind(2, False, partial(change_all_members, pool_ids=_UDP)),
+    "UDP algorithm": Kind(1, False, partial(change_algorithm, pool_ids=_UDP)),
+    "UDP monitor": Kind(1, False, partial(change_monitor, pool_ids=_UDP)),
     "nothing": Kind(1, False, change_nothing),
     "rule's value": Kind(8, False, change_rule_value),
-    "HTTP member's address or port": Kind(1, True, move_http_member),
+    "HTTP member's address or port": Kind(1, True, partial(move_member, pool_ids=_HTTP)),
     "backup": Kind(3, True, toggle_backup),
     "policy added": Kind(2, True, add_policy),
     "policy removed": Kind(2, True, remove_policy),
@@ -443,3 +313,22 @@ KINDS: Final[Mapping[str, Kind]] = {
     "monitor": Kind(1, True, change_monitor),
     "persistence": Kind(1, True, change_persistence),
 }
+
+
+def founded(rng: random.Random, lb: LoadBalancer, ca: pki.Ca) -> Town:
+    """A town with some policies."""
+    town = Town(rng, lb, ca)
+    for _ in range(3):
+        add_policy(town)
+    return town
+
+
+def change(town: Town) -> Change:
+    """One more, of any kind that is possible now."""
+    of_reloads = 0 if town.made // SPELL % 2 else 2
+    town.made += 1
+    shares = [one.share * (of_reloads if one.reloads else 1) for one in KINDS.values()]
+    while True:
+        kind = town.rng.choices(list(KINDS), shares)[0]
+        if KINDS[kind].make(town):
+            return Change(kind, KINDS[kind].reloads)

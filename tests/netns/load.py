@@ -15,21 +15,29 @@ import ssl
 import subprocess
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from octavia.amphora_agent.haproxy import OLD_PROCESSES
 from tests.netns.agent_lab import VIP, Lab, ip
+from tests.netns.book import PATIENCE_S, Book
 from tests.netns.tls_lab import Server
 from tests.netns.valid import (
+    APPLICATION_COOKIE,
+    BY_COOKIE,
+    BY_SESSION,
+    BY_SOURCE,
+    COOKIE,
+    DATAGRAMS,
     DEFAULT_NAME,
     ENDPOINTS,
     HTTP,
     NAMES,
     OTHER,
     PLAIN,
+    SESSION,
+    SOURCE,
     STREAM,
     TCP,
     TLS,
@@ -38,82 +46,28 @@ from tests.netns.valid import (
     Valid,
 )
 
-PATIENCE_S: Final = 30.0  # a client that waits longer has lost its request
 FAILURES_SHOWN: Final = 50
-# A connection may outlive so many reloads: well below what HAProxy's processes of before do.
-REACH: Final = OLD_PROCESSES // 2
 
 
-class Book:
-    """What was valid when, what the clients did, and what went wrong."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
 
-    def __init__(self, first: Valid) -> None:
-        self.failures: list[str] = []
-        self.done: Counter[str] = Counter()
-        self.ended = threading.Event()
-        self._states = [first]
-        self._acknowledged = 0
-        self._reloads = 0
-        self._since: dict[int, int] = {}  # a thread to the reloads that were before its present connection
-        self._moved = threading.Condition()
+    :param given: the value of ``Set-Cookie``, like ``SRV=1f; path=/``.
+    :param last: the connection ends with it.
+    """
 
-    @property
-    def now(self) -> int:
-        """A mark of the present: whatever was valid before it has been replaced by then."""
-        return self._acknowledged
-
-    def valid_since(self, mark: int) -> Sequence[Valid]:
-        """All that was valid at some moment between the mark and now."""
-        return self._states[mark:]
-
-    def send(self, valid: Valid) -> None:
-        """From now on it may be valid."""
-        self._states.append(valid)
-
-    def acknowledge(self, *, reloaded: bool) -> None:
-        """What was sent last is valid, and nothing else."""
-        with self._moved:
-            self._acknowledged = len(self._states) - 1
-            self._reloads += reloaded
-
-    def await_reach(self) -> None:
-        """Until one more reload takes no connection's process away.
-
-        :raises AssertionError: a connection does not end.
-        """
-        with self._moved:
-            assert self._moved.wait_for(
-                lambda: all(self._reloads - since < OLD_PROCESSES - 2 for since in self._since.values()),
-                timeout=4 * PATIENCE_S,
-            ), "a connection does not end"
-
-    def is_old(self) -> bool:
-        """Has the present connection of this thread seen enough reloads?"""
-        return self._reloads - self._since[threading.get_ident()] >= REACH
-
-    @contextlib.contextmanager
-    def connection(self, what: str) -> Iterator[None]:
-        """One connection of this thread. What it raises is a failed request."""
-        me = threading.get_ident()
-        with self._moved:
-            self._since[me] = self._reloads
-        begun = self.now
-        try:
-            yield
-        except (OSError, http.client.HTTPException, AssertionError) as error:
-            span = f"changes {begun} to {len(self._states) - 1}"
-            with self._moved:
-                self.failures.append(f"{what} ({span}, {self._reloads} reloads): {error!r}")
-        finally:
-            with self._moved:
-                del self._since[me]
-                self._moved.notify_all()
+    status: int
+    body: str
+    given: str = ""
+    last: bool = False
 
 
 class Client:
     """One client's view: its own connection, and the book.
 
     :ivar mark: since when what is answered on this connection may have been valid.
+    :ivar cookie: what it sends along.
     """
 
     def __init__(self, book: Book, rng: random.Random, what: str) -> None:
@@ -121,10 +75,15 @@ class Client:
         self.rng = rng
         self.what = what
         self.mark = book.now
+        self.cookie = ""
 
-    def connect(self, port: int) -> socket.socket:
+    def attempt(self) -> contextlib.AbstractContextManager[None]:
+        """Around whatever it does until it begins anew."""
+        return self.book.connection(self.what)
+
+    def connect(self, port: int, source: str = "") -> socket.socket:
         self.mark = self.book.now
-        return socket.create_connection((VIP, port), timeout=PATIENCE_S)
+        return socket.create_connection((VIP, port), timeout=PATIENCE_S, source_address=(source, 0))
 
     def ask(self, plain: socket.socket, port: int, *, last: bool = False) -> bool:
         """One request and its answer, judged.
@@ -133,28 +92,34 @@ class Client:
         :param last: ask for the connection to be closed.
         :returns: can the connection be used for another?
         """
+        return self.exchange(port, lambda path: self._over_http_1(plain, path, last=last))
+
+    def exchange(self, port: int, over: Callable[[str], Reply]) -> bool:
+        """The same by any protocol: with a path to an answer."""
         begun = self.book.now
         path = "/" + "/".join(self.rng.choices(WORDS, k=3))
-        close = "Connection: close\r\n" if last else ""
-        if self.rng.random() < 0.3:  # nobody may ask such a thing twice
-            request = f"POST {path} HTTP/1.1\r\nHost: x\r\n{close}Content-Length: 4\r\n\r\nbody"
-        else:
-            request = f"GET {path} HTTP/1.1\r\nHost: x\r\n{close}\r\n"
-        plain.sendall(request.encode())
-        response = http.client.HTTPResponse(plain)
-        try:
-            response.begin()
-            answer = response.read().decode()
-        finally:
-            response.close()
-        valid = self.book.valid_since(self.mark if response.will_close else begun)
-        self._judge(valid, port, path, response.status, answer)
+        reply = over(path)
+        self.judge(self.book.valid_since(self.mark if reply.last else begun), port, path, reply)
         self.book.done[self.what] += 1
         self.mark = self.book.now
-        return not response.will_close
+        return not reply.last
 
-    def _judge(self, valid: Sequence[Valid], port: int, path: str, status: int, answer: str) -> None:
-        decisions = {one.decision(path) for one in valid} if port == HTTP else {_DEFAULT_POOL[port]}
+    def _over_http_1(self, plain: socket.socket, path: str, *, last: bool) -> Reply:
+        head = "Host: x\r\n" + ("Connection: close\r\n" if last else "")
+        head += f"Cookie: {self.cookie}\r\n" if self.cookie else ""
+        if self.rng.random() < 0.3:  # nobody may ask such a thing twice
+            request = f"POST {path} HTTP/1.1\r\n{head}Content-Length: 4\r\n\r\nbody"
+        else:
+            request = f"GET {path} HTTP/1.1\r\n{head}\r\n"
+        plain.sendall(request.encode())
+        with contextlib.closing(http.client.HTTPResponse(plain)) as response:
+            response.begin()
+            answer, given = response.read().decode(), response.getheader("Set-Cookie", "")
+            return Reply(response.status, answer, given, last=response.will_close)
+
+    def judge(self, valid: Sequence[Valid], port: int, path: str, reply: Reply) -> None:
+        decisions = {one.decision(path) for one in valid} if port == HTTP else {DEFAULT_POOL[port]}
+        status, answer = reply.status, reply.body
         if status == 403:
             assert "" in decisions, f"{path} was rejected, not one of {decisions}"
         elif status == 302:
@@ -167,6 +132,11 @@ class Client:
                 f"{answer} had been taken out of the pool"
             )
 
+    def idle(self) -> None:
+        """Between two requests: mostly at once, sometimes so long that reloads happen meanwhile."""
+        pause = self.rng.choice((0.002, 0.01, 0.05, 0.3)) if self.rng.random() < 0.2 else 0.001
+        self.book.ended.wait(pause)
+
     def check_certificate(self, secured: ssl.SSLSocket, name: str) -> None:
         """A new handshake shows what was valid for that name during it."""
         if secured.session_reused:
@@ -177,7 +147,7 @@ class Client:
         assert shown in allowed, f"certificate {shown} shown for {name}, not one of {allowed}"
 
 
-_DEFAULT_POOL: Final = {TLS: WEB, PLAIN: OTHER}
+DEFAULT_POOL: Final = {TLS: WEB, PLAIN: OTHER, BY_COOKIE: COOKIE, BY_SESSION: SESSION, BY_SOURCE: SOURCE}
 _POOL_OF: Final = {f"{address}:{port}": pool for pool, every in ENDPOINTS.items() for address, port in every}
 
 
@@ -194,15 +164,15 @@ def kept_http(client: Client) -> None:
     port = client.rng.choice((HTTP, HTTP, PLAIN))
     with client.connect(port) as plain:
         while client.ask(plain, port) and not client.book.ended.is_set():
-            _idle(client)
+            client.idle()
 
 
 class TlsClient(Client):
     """One that resumes its sessions where it may, and remembers them by version and name."""
 
-    def __init__(self, book: Book, rng: random.Random, what: str, ca: Path) -> None:
+    def __init__(self, book: Book, rng: random.Random, what: str, ca: Path, *speaks: str) -> None:
         super().__init__(book, rng, what)
-        self._contexts = [_trusting(ca, version) for version in (ssl.TLSVersion.TLSv1_2, None)]
+        self._contexts = [_trusting(ca, version, speaks) for version in (ssl.TLSVersion.TLSv1_2, None)]
         self._sessions: dict[tuple[ssl.SSLContext, str], ssl.SSLSession | None] = {}
 
     @contextlib.contextmanager
@@ -219,8 +189,10 @@ class TlsClient(Client):
             self._sessions[context, name] = secured.session if self.rng.random() < 0.8 else None
 
 
-def _trusting(ca: Path, version: ssl.TLSVersion | None) -> ssl.SSLContext:
+def _trusting(ca: Path, version: ssl.TLSVersion | None, speaks: Sequence[str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(ca))
+    if speaks:
+        context.set_alpn_protocols(speaks)
     context.check_hostname = False  # clients of a name that is gone are shown the default one
     if version:
         context.maximum_version = version
@@ -235,7 +207,7 @@ def short_tls(client: TlsClient) -> None:
 def kept_tls(client: TlsClient) -> None:
     with client.handshake() as secured:
         while client.ask(secured, TLS) and not client.book.ended.is_set():
-            _idle(client)
+            client.idle()
 
 
 def short_tcp(client: Client) -> None:
@@ -248,7 +220,7 @@ def long_tcp(client: Client) -> None:
     with _session(client) as (plain, _):
         for _ in range(client.rng.randint(1, 200)):
             _echo(client, plain)
-            _idle(client)
+            client.idle()
             if client.book.is_old() or client.book.ended.is_set():
                 break
 
@@ -281,15 +253,11 @@ def _line(plain: socket.socket) -> str:
     return said.decode().rstrip("\n")
 
 
-def _idle(client: Client) -> None:
-    """Between two requests: mostly at once, sometimes so long that reloads happen meanwhile."""
-    pause = client.rng.choice((0.002, 0.01, 0.05, 0.3)) if client.rng.random() < 0.2 else 0.001
-    client.book.ended.wait(pause)
+Player = tuple[Client, Callable[..., None]]
 
 
-@contextlib.contextmanager
-def load(book: Book, seed: int, ca: Path) -> Iterator[None]:
-    """All kinds of clients until the end of the block: two that keep connections for one that does not."""
+def players(book: Book, rng: random.Random, ca: Path) -> Iterator[Player]:
+    """Clients of HTTP, TLS and TCP: two that keep connections for one that does not."""
     plain: list[tuple[str, Callable[[Client], None]]] = [
         *[("short HTTP", short_http), ("kept HTTP", kept_http), ("kept HTTP", kept_http)],
         *[("short TCP", short_tcp), ("long TCP", long_tcp), ("long TCP", long_tcp)],
@@ -297,27 +265,29 @@ def load(book: Book, seed: int, ca: Path) -> Iterator[None]:
     secured: list[tuple[str, Callable[[TlsClient], None]]] = [
         *[("short TLS", short_tls), ("kept TLS", kept_tls), ("kept TLS", kept_tls)]
     ]
-    rng = random.Random(seed)
-    threads = []
     for what, play in plain:
-        client = Client(book, random.Random(rng.random()), what)
-        threads.append(threading.Thread(target=_repeat, args=(client, play)))
+        yield Client(book, random.Random(rng.random()), what), play
     for what, play_secured in secured:
-        tls = TlsClient(book, random.Random(rng.random()), what, ca)
-        threads.append(threading.Thread(target=_repeat, args=(tls, play_secured)))
+        yield TlsClient(book, random.Random(rng.random()), what, ca), play_secured
+
+
+@contextlib.contextmanager
+def load(book: Book, every: Iterable[Player]) -> Iterator[None]:
+    """All these clients until the end of the block."""
+    threads = [threading.Thread(target=_repeat, args=one) for one in every]
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        book.ended.set()
+        book.end()
         for thread in threads:
             thread.join()
 
 
 def _repeat(client: Client, play: Callable[..., None]) -> None:
     while not client.book.ended.is_set():
-        with client.book.connection(client.what):
+        with client.attempt():
             play(client)
         time.sleep(0.002)  # the processors are needed elsewhere too
 
@@ -327,7 +297,10 @@ def _repeat(client: Client, play: Callable[..., None]) -> None:
 
 @contextlib.contextmanager
 def members(lab: Lab) -> Iterator[None]:
-    """Every endpoint that a pool may have, all the time: each says who it is."""
+    """Every endpoint that a pool may have, all the time: each says who it is; of UDP the addresses.
+
+    The application of the pool with sessions knows its own, and gives everybody else a new one.
+    """
     for address in sorted({address for every in ENDPOINTS.values() for address, _ in every}):
         ip("addr", "add", f"{address}/24", "dev", "vip")
     for endpoint in ENDPOINTS[STREAM]:
@@ -336,8 +309,13 @@ def members(lab: Lab) -> Iterator[None]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     config = lab.directory / "members.cfg"
     binds = "".join(
-        f"    bind {address}:{port}\n" for pool in (WEB, OTHER) for address, port in ENDPOINTS[pool]
+        f"    bind {address}:{port}\n"
+        for pool, every in ENDPOINTS.items()
+        if pool not in (STREAM, DATAGRAMS)
+        for address, port in every
     )
+    sessions = " ".join(sorted({address for address, _ in ENDPOINTS[SESSION]}))
+    given = f"{APPLICATION_COOKIE}=%[var(txn.me)]/%[uuid()]"
     config.write_text(
         f"""global
     maxconn 2000
@@ -347,7 +325,12 @@ defaults
     timeout http-keep-alive 1h
 frontend members
 {binds}    option http-buffer-request
-    http-request return status 200 content-type text/plain lf-string "%[dst]:%[dst_port]"
+    http-request set-var-fmt(txn.me) "%[dst]:%[dst_port]"
+    acl has-sessions dst {sessions}
+    acl knows-it req.cook({APPLICATION_COOKIE}),field(1,/),strcmp(txn.me) eq 0
+    http-request return status 200 content-type text/plain hdr Set-Cookie "{given}" \
+lf-string "%[var(txn.me)]" if has-sessions !knows-it
+    http-request return status 200 content-type text/plain lf-string "%[var(txn.me)]"
 """
     )
     program = subprocess.Popen(("haproxy", "-db", "-q", "-f", str(config)))

@@ -7,7 +7,8 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 
@@ -23,10 +24,15 @@ from tests.netns.agent_lab import (
     needs_root,
     opened_lab,
 )
-from tests.netns.feature_lab import World, ask
+from tests.netns.feature_lab import World, ask, echo_server
+from tests.netns.http2 import Http2
+from tests.netns.tls_lab import Site
 from tests.unit.dataplane.samples import listener, pool
 
 pytestmark = [pytest.mark.netns, pytest.mark.haproxy, needs_root, needs_haproxy]
+
+
+NAME: Final = "site.example.org"
 
 
 @pytest.fixture(name="lab")
@@ -113,6 +119,39 @@ def test_a_kept_connection_gets_one_more_answer_after_a_reload_and_is_told_that_
         assert exchange(kept) == (200, True)
         assert exchange(untried)[0] == 200
     assert eventually(lambda: len(workers(world.amphora)) == 1, within=10)
+
+
+def test_an_idle_http_2_connection_is_told_to_go_and_is_answered_if_it_asks_all_the_same(lab: Lab) -> None:
+    amphora = lab.amphora()
+    amphora.attach_vip()
+    lab.driver.plug_vip(amphora.amphora, amphora.plug, fence=1)
+    site = Site(lab, amphora)
+    site.keep(cert=site.ca.issue(NAME))
+    secured = listener(
+        1,
+        protocol=Protocol.TERMINATED_HTTPS,
+        default_tls_container_ref="cert",
+        tls_versions=("TLSv1.3",),
+        alpn_protocols=("h2",),
+        connection_limit=100,
+    )
+    web = pool(members=(echo_server(lab, "1", "10.88.0.201").member(1),))
+    site.serve(secured, web)
+    context = site.context()
+    context.set_alpn_protocols(["h2"])
+    with contextlib.ExitStack() as stack:
+        attentive, hasty, untried = (
+            Http2(stack.enter_context(site.connected(NAME, context))) for _ in range(3)
+        )
+        assert [one.get("/")[0] for one in (attentive, hasty)] == [200, 200]
+        assert not any(one.look() for one in (attentive, hasty, untried))
+        assert site.serve(replace(secured, connection_limit=101), web).reload_reason
+        assert eventually(attentive.look, within=10)
+        for one in (hasty, untried):
+            assert one.get("/")[0] == 200
+            assert one.is_going_away
+        assert Http2(stack.enter_context(site.connected(NAME, context))).get("/")[0] == 200
+    assert eventually(lambda: len(workers(amphora)) == 1, within=10)
 
 
 def test_connections_of_before_a_reload_end_when_their_time_is_over(lab: Lab) -> None:

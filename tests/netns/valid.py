@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from octavia.domain.tree import CompareType, L7Action, L7Policy, L7Rule, Pool
+from octavia.domain.tree import CompareType, L7Action, L7Policy, L7Rule, Member, Pool
 from tests.unit.dataplane import samples
 
 HTTP, TLS, TCP, PLAIN = 81, 82, 83, 84  # ports of the listeners that are under load
+BY_COOKIE, BY_SESSION, BY_SOURCE, UDP = 85, 86, 87, 88
 SIDE: Final = range(91, 97)  # ports of those that come and go
 WEB, OTHER, STREAM = (samples.pool_id(number) for number in (1, 2, 3))
+# Their clients stay with their members: by a cookie of HAProxy's, by one of the application's, by address.
+COOKIE, SESSION, SOURCE = (samples.pool_id(number) for number in (4, 5, 6))
+APPLICATION_COOKIE: Final = "JSESSIONID"
+DATAGRAMS: Final = samples.pool_id(7)
+POOLS: Final = (WEB, OTHER, STREAM, COOKIE, SESSION, SOURCE, DATAGRAMS)
 ENDPOINTS: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
-    pool: tuple((f"10.88.0.{host}", port) for host in hosts for port in range(8080, 8084))
-    for pool, hosts in ((WEB, range(201, 205)), (OTHER, range(205, 209)), (STREAM, range(209, 213)))
+    pool: tuple((f"10.88.0.{first + host}", port) for host in range(4) for port in range(8080, 8084))
+    for pool, first in zip(POOLS, range(201, 254, 4), strict=False)
 }
 DEFAULT_NAME: Final = "site.example.org"
 NAMES: Final = tuple(f"n{number}.example.org" for number in range(1, 6))
@@ -30,9 +36,12 @@ class Valid:
     :param members: a pool's id to the endpoints that take new connections, like ``10.88.0.201:8080``.
     :param policies: of the HTTP listener.
     :param certificates: a server's name to the serial number of what is shown to whom asks for it.
+    :param keepers: a pool's id to the endpoints that keep the clients that they have, a weight of 0 or not,
+        each with its member's id.
     """
 
     members: Mapping[str, frozenset[str]]
+    keepers: Mapping[str, Mapping[str, str]]
     policies: tuple[L7Policy, ...]
     certificates: Mapping[str, str]
 
@@ -68,5 +77,13 @@ def _is_met(rule: L7Rule, path: str) -> bool:
 def eligible(pool: Pool) -> frozenset[str]:
     """Who takes new connections: backups only where nobody else does."""
     able = [one for one in pool.members if one.admin_state_up and one.weight > 0]
-    first = [one for one in able if not one.backup] or able
-    return frozenset(f"{one.address}:{one.protocol_port}" for one in first)
+    return frozenset(map(_endpoint, [one for one in able if not one.backup] or able))
+
+
+def keepers(pool: Pool) -> Mapping[str, str]:
+    """Who keeps the clients that it has."""
+    return {_endpoint(one): one.id for one in pool.members if one.admin_state_up}
+
+
+def _endpoint(member: Member) -> str:
+    return f"{member.address}:{member.protocol_port}"

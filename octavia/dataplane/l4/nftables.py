@@ -55,6 +55,7 @@ from octavia.dataplane.l4.ruleset import (
     Recall,
     Remember,
     Rule,
+    SetMark,
     Source,
     SourceMap,
     Table,
@@ -76,6 +77,7 @@ _STREAMS: Final[Mapping[str, Chain]] = {
 # IPv4 has a sysctl for it. A client must not be told to go to the member directly.
 _NO_REDIRECTS: Final = Chain(((Match(Key.ICMPV6, "nd-redirect"), Do.DROP),), Hook.FILTER_OUT)
 _MARKED: Final = Match(Key.MARK, 0, unequal=True)
+_UNMARKED: Final = Match(Key.MARK, 0)
 _ARRIVING: Final = Match(Key.DIRECTION, "original")
 _GOES_ON: Final[Rule] = (_MARKED, Do.ACCEPT)
 
@@ -286,6 +288,9 @@ class _Rendering:
         self, pool: Pool, able: Sequence[Member], listener: Listener, family: _Family
     ) -> Iterator[Rule]:
         sticky = self._sticky(pool, listener, family)
+        # A packet that is amid these rules while they are replaced finds the draw's map empty: the kernel
+        # empties it at once, the rules go only when nobody reads them any more.
+        spare: Rule = (_UNMARKED, SetMark(self._marks[able[0].id]))
         if sticky:
             some = tuple(self._marks[one.id] for one in able)
             yield Match(Key.MARK, some), Remember(*sticky, Change.UPDATE), Do.ACCEPT
@@ -298,9 +303,11 @@ class _Rendering:
             # An update renews an entry, but leaves its value as it was.
             yield other, Remember(*sticky, Change.DELETE)
             yield other, self._drawn(pool, able, family)
+            yield spare
             yield (Remember(*sticky, Change.UPDATE),)
         else:
             yield (self._drawn(pool, able, family),)
+            yield spare
         yield Count(counter("new", listener.id)), Do.ACCEPT
 
     def _sticky(self, pool: Pool, listener: Listener, family: _Family) -> tuple[str, Source] | None:

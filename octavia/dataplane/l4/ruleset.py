@@ -174,6 +174,16 @@ class DrawMark:
 
 
 @dataclass(frozen=True, slots=True)
+class SetMark:
+    """Mark the flow with this. :raises UnsafeValue:"""
+
+    mark: int
+
+    def __post_init__(self) -> None:
+        Data.MARK.check((self.mark,))
+
+
+@dataclass(frozen=True, slots=True)
 class LimitFlows:
     """Go on if there are more flows than that, counted in a :class:`FlowSet`. :raises UnsafeValue:"""
 
@@ -198,7 +208,18 @@ class Translate:
 
 
 Statement: TypeAlias = (
-    Match | Do | Goto | GotoBy | CountBy | Count | Remember | Recall | DrawMark | LimitFlows | Translate
+    Match
+    | Do
+    | Goto
+    | GotoBy
+    | CountBy
+    | Count
+    | Remember
+    | Recall
+    | DrawMark
+    | SetMark
+    | LimitFlows
+    | Translate
 )
 Rule: TypeAlias = tuple[Statement, ...]
 _STATEMENTS: Final = frozenset(get_args(Statement))

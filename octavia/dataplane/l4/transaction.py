@@ -25,6 +25,7 @@ from octavia.dataplane.l4.ruleset import (
     Object,
     Recall,
     Remember,
+    SetMark,
     Source,
     SourceMap,
     Statement,
@@ -132,6 +133,8 @@ def _statement(one: Statement) -> str:
             return f"ct mark set {_source(source)} map @{out_of}"
         case DrawMark():
             return _draw(one)
+        case SetMark(mark):
+            return f"ct mark set {mark:#x}"
         case LimitFlows(flows, most):
             return f"add @{flows} {{ meta l4proto ct count over {most} }}"
         case Translate(data, by):

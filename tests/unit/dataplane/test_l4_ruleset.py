@@ -18,6 +18,7 @@ from octavia.dataplane.l4.ruleset import (
     GotoBy,
     Match,
     Named,
+    SetMark,
     Source,
     Table,
 )
@@ -161,6 +162,7 @@ def written(*rule: Any) -> str:
             GotoBy((Key.TARGET4, Key.PORT), (((IPv4Address("10.0.0.1"), 53), "there"),)),
             "ip daddr . th dport vmap { 10.0.0.1 . 53 : goto there }",
         ),
+        (SetMark(255), "ct mark set 0xff"),
         (
             DrawMark(Draw.BY_SOURCE4, ((1, 7), (2, 8)), 9),
             "ct mark set jhash ip saddr mod 3 seed 0x9 map { 0 : 0x7, 1-2 : 0x8 }",
@@ -184,6 +186,7 @@ def test_a_statement_is_written_as_nft_reads_it(node: Any, text: str) -> None:
         lambda: Source(Key.SOURCE4, IPv6Address("ffff::")),
         lambda: GotoBy((Key.TARGET4,), (((IPv4Address("10.0.0.1"), 53), "there"),)),
         lambda: DrawMark(Draw.IN_TURN, ((0, 7),)),
+        lambda: SetMark(-1),
         lambda: DrawMark(Draw.IN_TURN, ((2**32 - 1, 7), (1, 8))),
         lambda: AddressMap(Data.IPV6, {1: Place(IPv4Address("10.0.0.1"), 53)}),
         lambda: AddressMap(Data.PORT, {}),
