@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from octavia.amphora_agent import durable, stats_socket
+from octavia.amphora_agent import durable, stats_socket, stick_tables
 from octavia.amphora_agent.certificates import CertificateDirectory, Files
 from octavia.amphora_agent.config import AgentConfig
 from octavia.amphora_agent.details import Versions
@@ -427,6 +427,7 @@ class Haproxy:
             return self._start_with_new(files)
         self._reloads[why.cause.value] += 1
         LOG.info("Reloading HAProxy of %s (%s): %s", self.load_balancer_id, why.cause.value, why.reason)
+        stick_tables.await_learnt(self.admin_socket)
         before = self.live.read_text(encoding="utf-8")
         self._save_server_states(self._new.read_text(encoding="utf-8"))
         old_worker = stats_socket.worker_pid(self.admin_socket)

@@ -254,7 +254,8 @@ class World:
             ping_command=f"{base}/ping-wrapper.sh",
             **{"log_socket": None, **settings},
         )
-        made = render(lb, (), given, amphora_id=self.amphora.id, haproxy_version="2.6.12")
+        mine = (self.amphora.amphora,)
+        made = render(lb, mine, given, amphora_id=self.amphora.id, haproxy_version="2.6.12")
         assert made is None or made.refused == {}
         return made
 

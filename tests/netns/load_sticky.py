@@ -5,7 +5,6 @@ Whoever has a cookie of HAProxy's meets its member as long as that is there. Wha
 process learns from the one before it: only while it does may a client of a table meet another member.
 """
 
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,6 @@ NEAR_S: Final = 2.0  # so long may a new process learn
 WAYS: Final = {"HTTP_COOKIE": BY_COOKIE, "APP_COOKIE": BY_SESSION, "SOURCE_IP": BY_SOURCE}
 FAR: Final = "far from a reload"  # so many requests had to meet the member of before without an excuse
 MOVED: Final = "moved at a reload"
-# A reload may lose a session that its table has not learnt in time: noticed when the pool changes.
-GIVEN: Final = "moved, of a session given before a reload"
 
 
 class StickyClient(Client):
@@ -37,7 +34,6 @@ class StickyClient(Client):
         self._member: str | None = None  # who answered last
         # Whom it left at a reload, and comes back to when the table has been learnt, a weight of 0 or not.
         self._left: set[str] = set()
-        self._given_at = -math.inf
         self._met = book.now
         self._answered_at = time.monotonic()
 
@@ -58,7 +54,6 @@ class StickyClient(Client):
         finally:
             if reply.given:
                 self.cookie = reply.given.partition(";")[0]
-                self._given_at = time.monotonic()
             self._member, self._met, self._answered_at = who, self.book.now, time.monotonic()
 
     def _is_kept(self, pool: str, member: str) -> bool:
@@ -70,16 +65,13 @@ class StickyClient(Client):
 
     def _judge_move(self, before: str, who: str) -> None:
         later = self.book.after_reload(self._answered_at)
-        sure = self.port != BY_SESSION or self.book.after_reload(self._given_at) > NEAR_S
-        if later > NEAR_S and sure:
+        if later > NEAR_S:
             self._left.clear()
             self.book.done[f"{self.what}, {FAR}"] += 1
         if who != before:
             assert self.port != BY_COOKIE, f"a client with a cookie of {before} met {who}"
-            assert later <= NEAR_S or not sure, (
-                f"a client of {before} met {who}, {later:.1f} s after a reload"
-            )
-            self.book.done[f"{self.what}, {MOVED if later <= NEAR_S else GIVEN}"] += 1
+            assert later <= NEAR_S, f"a client of {before} met {who}, {later:.1f} s after a reload"
+            self.book.done[f"{self.what}, {MOVED}"] += 1
             self._left.add(before)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from octavia.amphora_agent.haproxy import OLD_PROCESSES
-from octavia.domain.tree import Protocol
+from octavia.domain.tree import PersistenceType, Protocol, SessionPersistence
 from tests.netns.agent_lab import (
     PORT,
     VIP,
@@ -152,6 +152,23 @@ def test_an_idle_http_2_connection_is_told_to_go_and_is_answered_if_it_asks_all_
             assert one.is_going_away
         assert Http2(stack.enter_context(site.connected(NAME, context))).get("/")[0] == 200
     assert eventually(lambda: len(workers(amphora)) == 1, within=10)
+
+
+def test_sessions_are_known_after_reloads_one_upon_the_other_from_the_first_second_on(lab: Lab) -> None:
+    """A new HAProxy asks five seconds long what others remember, and says nothing itself meanwhile."""
+    world = World(lab)
+    sticky = SessionPersistence(type=PersistenceType.APP_COOKIE, cookie_name="sid")
+    made = pool(members=tuple(one.member(1 + n) for n, one in enumerate(world.echoes(2))))
+    made = replace(made, session_persistence=sticky)
+    world.serve(listener(1, connection_limit=100), pools=(made,))
+    sessions = {f"sid=s{number}": ask(81, f"/cookie/sid=s{number}").member for number in range(8)}
+    assert set(sessions.values()) == {"1", "2"}
+    for limit in range(101, 105):
+        assert world.serve(listener(1, connection_limit=limit), pools=(made,)).reload_reason
+    table = f"show table {made.id}:{listener(1).id}"
+    assert eventually(lambda: world.amphora.ask_haproxy(table).count("server_id=") == 8, within=10)
+    for cookie, chosen in sessions.items():
+        assert {ask(81, headers={"Cookie": cookie}).member for _ in range(3)} == {chosen}
 
 
 def test_connections_of_before_a_reload_end_when_their_time_is_over(lab: Lab) -> None:
