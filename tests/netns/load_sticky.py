@@ -48,7 +48,7 @@ class StickyClient(Client):
         try:
             if before and self._is_kept(pool, before):
                 self._judge_move(before, who)
-            returns = who == before or who in self._left
+            returns = who == before or who in self._left or self._has_moved(pool, before, who)
             allowed = (who in one.keepers[pool] if returns else one.allows_member(pool, who) for one in valid)
             assert any(allowed), f"{who} had been taken out of the pool, a client of {before} met it"
         finally:
@@ -62,6 +62,12 @@ class StickyClient(Client):
         if self.port == BY_COOKIE:  # which is made of the address
             return None not in known
         return known != {None} and len(known) == 1
+
+    def _has_moved(self, pool: str, before: str | None, who: str) -> bool:
+        """Is it the member of before at another address? It takes its clients along."""
+        states = [one.keepers[pool] for one in self.book.valid_since(self._met)]
+        there, here = ({one.get(endpoint) for one in states} for endpoint in (before or "", who))
+        return bool(there & here - {None})
 
     def _judge_move(self, before: str, who: str) -> None:
         later = self.book.after_reload(self._answered_at)
