@@ -260,13 +260,17 @@ loadbalancer_topology = {topology}
             program.communicate()
 
     def pid_of(self, file: str) -> int:
-        """The pid, as seen from outside, of whoever wrote this pid file."""
-        inner = int((self.base / file).read_text())
-        for path in Path("/proc").glob("[0-9]*/status"):
+        """The pid, as seen from outside, of whoever wrote this pid file, or will in a moment."""
+        path = self.base / file
+        assert eventually(lambda: path.is_file() and path.read_text().strip(), within=20), f"no {file}"
+        inner = int(path.read_text())
+        for status in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError):
-                fields = dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line)
+                fields = dict(
+                    line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line
+                )
                 numbers = fields.get("NSpid", "").split()
-                same = os.readlink(path.parent / "ns/pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
+                same = os.readlink(status.parent / "ns/pid") == os.readlink(f"/proc/{self.pid}/ns/pid")
                 if len(numbers) > 1 and int(numbers[-1]) == inner and same:
                     return int(numbers[0])
         raise AssertionError(f"{file}: no process")
