@@ -88,6 +88,10 @@ class Book:
         """Has the present connection of this thread seen enough reloads?"""
         return self._reloads - self._since[threading.get_ident()] >= REACH
 
+    def spans_reload(self) -> bool:
+        """May the present connection of this thread be with a process of before?"""
+        return self._reloading or self._reloads > self._since[threading.get_ident()]
+
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """What this raises is a failed request."""
