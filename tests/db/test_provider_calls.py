@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -121,8 +122,14 @@ def test_an_object_that_its_provider_could_not_delete_may_be_written_again(
         (mapping.LOAD_BALANCER, lb.id, P.ACTIVE),
     ):
         database.write(
-            lambda tx, kind=kind, object_id=object_id, status=status: statuses.report(  # type: ignore[misc]
-                tx, kind, object_id, lb.id, provisioning=status, operating=None, now=NOW
+            partial(
+                statuses.report,
+                kind=kind,
+                object_id=object_id,
+                load_balancer_id=lb.id,
+                provisioning=status,
+                operating=None,
+                now=NOW,
             )
         )
     found = load(database, lb.id)

@@ -3,6 +3,7 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -67,7 +68,7 @@ def test_what_is_being_created_is_known_at_every_moment(database: Database) -> N
             saving.insert(tx, lb)
 
         database.write(redeem)
-        database.write(lambda tx, one=following: reservations.reserve(tx, one, None, NOW))  # type: ignore[misc]
+        database.write(partial(reservations.reserve, load_balancer_id=following, project_id=None, now=NOW))
         living[:] = [living[0] | {following}]
     stop.set()
     looker.join()

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -239,7 +240,7 @@ def test_the_same_reason_again_counts_and_another_begins_anew(database: Database
         at = NOW + number * MINUTE
         reason = Reason(code, sentence)
         database.write(
-            lambda tx, reason=reason, at=at: reasons.explain(tx, lb.id, lb.id, reason, at)  # type: ignore[misc]
+            partial(reasons.explain, object_id=lb.id, load_balancer_id=lb.id, reason=reason, now=at)
         )
         with database.read() as tx:
             found.append(explain.reason_of(tx, lb.id))

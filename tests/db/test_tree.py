@@ -4,6 +4,7 @@
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 
 import pytest
@@ -308,7 +309,7 @@ def test_what_is_deleted_or_was_never_there_is_not_found(database: Database) -> 
         assert loading.load(tx, uuid(99)) is None
     for one in (gone.id, uuid(99)):
         with pytest.raises(NotFound):
-            database.write(lambda tx, one=one: loading.lock(tx, one))  # type: ignore[misc]
+            database.write(partial(loading.lock, load_balancer_id=one))
 
 
 def test_additional_vips_have_the_same_order_at_every_look(database: Database) -> None:
@@ -380,7 +381,7 @@ def test_a_reader_never_sees_half_a_write(database: Database) -> None:
         members = tuple(replace(one, weight=weight) for one in pool.members)
         after = replace(before.bumped(), listeners=(replace(before.listeners[0], name=str(weight)),))
         after = after.with_pool(replace(pool, members=members))
-        database.write(lambda tx, one=before, two=after: saving.save(tx, one, two))  # type: ignore[misc]
+        database.write(partial(saving.save, before=before, after=after))
         before = after
     stop.set()
     for one in readers:

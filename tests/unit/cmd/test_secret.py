@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_an_update_queues_who_uses_it_and_nobody_else(run: Run, files: File, tmp
     schema.upgrade(database.engine)
     lbs = [load_balancer(number, ref if number == 1 else "other") for number in (1, 2)]
     for lb in lbs:
-        database.write(lambda tx, lb=lb: saving.insert(tx, lb))  # type: ignore[misc]
+        database.write(partial(saving.insert, lb=lb))
     code, said, error = run("update", ref, files("new.pem", RENEWED.bundle))
     assert code == 0, error
     assert "load balancer lb1 takes it over" in said

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_twenty_changes_later_the_cache_has_the_same_size_and_nobody_asked_again
     assert ["nbthread 3" in one for one in before] == [True]
     (row,) = world.amphorae(lb.id)
     for weight in range(101, 101 + CHANGES):
-        world.change(lb.id, lambda tree, weight=weight: with_weight(tree, weight))  # type: ignore[misc]
+        world.change(lb.id, partial(with_weight, weight=weight))
         world.passes()
         configuration = world.agents.state(row.id).configuration
         assert configuration

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -86,8 +87,12 @@ class Controller:
             due = work.due(tx, self.clock.now())
         for load_balancer_id in due:
             lease = self.database.write(
-                lambda tx, one=load_balancer_id: work.take(  # type: ignore[misc]
-                    tx, one, "test", self.clock.now(), self.settings.lease
+                partial(
+                    work.take,
+                    load_balancer_id=load_balancer_id,
+                    owner="test",
+                    now=self.clock.now(),
+                    duration=self.settings.lease,
                 )
             )
             if lease:
